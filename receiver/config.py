@@ -48,11 +48,12 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Server(_Section):
-    """Where the two sides listen. `ops_socket` and the carrier side's socket are placed by the supervisor or systemd."""
+    """Where the two sides listen; the Unix sockets between nginx and receiver are placed by whoever starts them."""
 
-    domain: str = "localhost"
+    domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")] = "localhost"
     https_port: Port = 8443
-    https_host: str = "127.0.0.1"
+    # "*" is every address, IPv4 and IPv6.
+    https_host: Annotated[str, Field(pattern=r"^(\*|[0-9A-Fa-f:.]+|[A-Za-z0-9.-]{1,253})$")] = "127.0.0.1"
     ops_host: str = "127.0.0.1"
     ops_port: Port = 8080
 
@@ -72,6 +73,9 @@ class Limits(_Section):
     requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 8000
     requests_burst: Annotated[int, Field(ge=0, le=1_000_000)] = 8000
     connections_per_address: Annotated[int, Field(ge=1, le=65535)] = 2048
+    # How long a client may pause while it sends, and how long nginx waits for the receiver's answer.
+    client_seconds: Annotated[int, Field(ge=1, le=60)] = 10
+    answer_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     unknown_kind_per_day: Annotated[int, Field(ge=0)] = 10_000
     quarantine_per_day: Annotated[int, Field(ge=0)] = 10_000
     held_per_day: Annotated[int, Field(ge=0)] = 100_000
@@ -99,7 +103,7 @@ class Nginx(_Section):
     """What the rendered nginx configuration needs beyond the rest. `crl` gives nginx an `ssl_crl` of its own."""
 
     binary: str = "nginx"
-    user: str = "www-data"
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "www-data"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     crl: bool = False
 

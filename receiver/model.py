@@ -52,6 +52,14 @@ class Anomaly(StrEnum):
     TEXT_UNREADABLE = "text_unreadable"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A half-open interval of Unix seconds."""
+
+    start: int
+    end: int
+
+
 class EventTimeSource(StrEnum):
     """Where a call's event time comes from, best first."""
 
@@ -129,7 +137,12 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Who is at the other end of a verified TLS connection. Names are RFC 4514 strings, the serial is hexadecimal."""
+    """Who is at the other end of a verified TLS connection. Names are RFC 4514 strings, the serial is hexadecimal.
+
+    Attributes:
+        is_chain_verified: False when the library could not process the certificate and its SHA-256 pin, after nginx's
+            verification, stood in for it.
+    """
 
     carrier: str
     subject: str
@@ -138,6 +151,7 @@ class Peer:
     sha256: str
     not_after: int
     is_pinned: bool
+    is_chain_verified: bool = True
 
 
 class Disposition(StrEnum):
@@ -177,6 +191,16 @@ class Undecodable:
     reason: str
     offset: int | None
     answered_status: int
+
+
+class Role(StrEnum):
+    """What a token of the operations side may do (contract, section 4)."""
+
+    READ = "read"
+    LOOKUP = "lookup"
+    REVEAL = "reveal"
+    SUBMIT = "submit"
+    ADMIN = "admin"
 
 
 class DecisionKind(StrEnum):
@@ -227,8 +251,10 @@ class Call:
     """One call attempt, folded from everything said about it. Built and merged only by `receiver.calls`.
 
     Attributes:
+        result: the best one seen: 0 before 1 before 2 before any other.
+        failure_code: the least one seen; `failure_reason` is the text that came with it.
+        digits: every `digit` text seen.
         conflicts: names of single-valued fields in which deliveries disagreed.
-        results: every distinct `result` seen is folded into the best one; see `calls.fold`.
     """
 
     carrier: str

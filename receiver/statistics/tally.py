@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from receiver.model import Outcome
 
@@ -34,14 +34,29 @@ class Measures:
     talk_seconds: int = 0
 
     def __add__(self, other: Self) -> Self:
-        """Add two sums, field by field."""
-        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in MEASURE_NAMES})
+        """Add two sums, field by field; spelled out, because series add them by the ten thousand."""
+        return type(self)(
+            calls=self.calls + other.calls,
+            billed_minutes=self.billed_minutes + other.billed_minutes,
+            keypressed=self.keypressed + other.keypressed,
+            short=self.short + other.short,
+            conflicts=self.conflicts + other.conflicts,
+            contradictions=self.contradictions + other.contradictions,
+            timed_to_answer=self.timed_to_answer + other.timed_to_answer,
+            seconds_to_answer=self.seconds_to_answer + other.seconds_to_answer,
+            timed_talk=self.timed_talk + other.timed_talk,
+            talk_seconds=self.talk_seconds + other.talk_seconds,
+        )
 
 
-MEASURE_NAMES: tuple[str, ...] = tuple(each.name for each in fields(Measures))
+MEASURE_NAMES: Final[tuple[str, ...]] = tuple(each.name for each in fields(Measures))
+NOTHING: Final = Measures()
 
 Tally: TypeAlias = Mapping[Outcome, Measures]
 """Outcome to its sums; `pending` holds the not-final ones, `lost` is split off only when read."""
+
+Histogram: TypeAlias = Mapping[int, int]
+"""Whole seconds to how often; exact, because carriers' times have no finer resolution."""
 
 
 def add(tallies: Iterable[Tally]) -> dict[Outcome, Measures]:
@@ -51,3 +66,22 @@ def add(tallies: Iterable[Tally]) -> dict[Outcome, Measures]:
         for outcome, measures in tally.items():
             total[outcome] = total[outcome] + measures if outcome in total else measures
     return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """Deliveries counted by arrival. They know a carrier and an application, and no other filter."""
+
+    deliveries: int
+    duplicates: int
+    held: int
+    unknown_kind: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callees:
+    """Distinct people called, and how many of them answered at least once."""
+
+    called: int
+    answered: int

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, TypeAlias
 
-from receiver.model import Call, Disposition, Entry, Outcome, Receipt
-from receiver.statistics.tally import Tally
+from receiver.model import Call, Disposition, Entry, Outcome, Receipt, Role, Span
+from receiver.statistics.tally import Arrivals, Callees, Tally
+from receiver.store.standing import Standing
+
+__all__ = ["Arrivals", "Callees", "Span", "Tally"]  # values of lower rooms, in every question and answer here
 
 HistogramOf: TypeAlias = Literal["time_to_answer", "talk", "lag"]
 
@@ -25,7 +28,10 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which calls: every given value must match. `caller` "" means calls whose caller is unknown."""
+    """Which calls: every given value must match. `caller` "" means calls whose caller is unknown.
+
+    `outcome` is as stored, so never `lost`: those are `pending` ones first heard of before some instant.
+    """
 
     carrier: str | None = None
     app: str | None = None
@@ -33,42 +39,20 @@ class Filters:
     caller: str | None = None
     nationcode: str | None = None
     outcome: Outcome | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A half-open interval of Unix seconds."""
-
-    start: int
-    end: int
+    first_received_from_us: int | None = None
+    first_received_before_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """The tally of one group (`key`, None when not grouped) in the bucket that starts at `start` (Unix seconds)."""
+    """The tally of one group in the bucket that starts at `start` (Unix seconds).
+
+    `key` is None when nothing is grouped, and "" for calls of which the dimension is unknown.
+    """
 
     key: str | None
     start: int
     tally: Tally
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrivals:
-    """Deliveries counted by arrival. They know a carrier and an application, and no other filter."""
-
-    deliveries: int
-    duplicates: int
-    held: int
-    unknown_kind: int
-    quarantined: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callees:
-    """Distinct people called, and how many of them answered at least once."""
-
-    called: int
-    answered: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +62,7 @@ class Progress:
     Attributes:
         version: grows with every change of the derived tables.
         watermark: the last folded journal cursor; `last_seq` the last one written.
-        folded_us: arrival of the last folded delivery, None before the first.
+        last_callback_us: the latest arrival among folded deliveries, None before the first.
         oldest_unfolded_us: arrival of the first delivery not folded yet, None when all are.
     """
 
@@ -104,7 +88,7 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """A kept delivery as the journal has it. `body` is None when pruned or erased."""
+    """A kept delivery as the journal has it, and what it counts for now. `body` is None when pruned or erased."""
 
     seq: int
     received_us: int
@@ -118,6 +102,7 @@ class DeliveryRow:
     sha256: str
     size: int
     body: bytes | None
+    standing: Standing = Standing.COUNTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +126,82 @@ class QuarantineRow:
     body: bytes
 
 
-class Commit(Protocol):
-    """Make a batch durable: one transaction. On return every entry with a Receipt is on disk.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A token of the operations side. No `apps` means all; no `expires_at` means never. Revoked ones are gone."""
 
-    A result per entry, in order: its Receipt, or the RowRefusedError / QuotaError that concerns this row alone.
-    Raises StoreError when nothing could be kept.
+    name: str
+    roles: frozenset[Role]
+    apps: frozenset[str]
+    created_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A browser session, opened by a sign-in code or a token of that name."""
+
+    name: str
+    roles: frozenset[Role]
+    apps: frozenset[str]
+    last_seen_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRow:
+    """A declared application, with the SHA-256 (hexadecimal) of its valid URL keys: two during rotation.
+
+    `callers` are the numbers it calls from, as far as they are declared.
     """
 
-    def __call__(self, entries: Sequence[Entry], /) -> list[Receipt | Exception]: ...
+    carrier: str
+    name: str
+    key_hashes: tuple[str, ...]
+    callers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinRow:
+    """A pin of a carrier's; `columns` (`kind` and those it has) are for `trust.pin_from`."""
+
+    id: int
+    carrier: str
+    columns: Mapping[str, str | int | None]
+    reason: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRow:
+    """A blocked certificate; `columns` are for `trust.block_from`. No carrier means whichever carrier it comes from."""
+
+    id: int
+    carrier: str | None
+    columns: Mapping[str, str | int | None]
+    reason: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """How many deliveries of a kind one application may leave in one UTC day."""
+
+    unknown_kind: int
+    quarantine: int
+    held: int
+
+
+class Commit(Protocol):
+    """Makes a batch durable in one transaction."""
+
+    def __call__(self, entries: Sequence[Entry], /) -> list[Receipt | Exception]:
+        """Keep the entries: on return every one with a Receipt is on disk.
+
+        A result per entry, in order: its Receipt, or the RowRefusedError / QuotaError that concerns it alone.
+
+        Raises:
+            StoreError: nothing could be kept.
+        """
 
 
 class Reader(Protocol):
@@ -191,5 +244,29 @@ class Reader(Protocol):
     async def callbacks(self, *, after: int, limit: int) -> list[DeliveryRow]:
         """The journal's deliveries in commit order, behind a cursor."""
 
+    async def held(self, *, after: int, limit: int) -> list[DeliveryRow]:
+        """Deliveries that wait for a release, in commit order, behind a cursor."""
+
     async def quarantine(self, *, after: int, limit: int) -> list[QuarantineRow]:
         """Undecodable bodies, in the order of their first arrival."""
+
+    async def token(self, token_hash: str) -> TokenRow | None:
+        """A token by its SHA-256 (hexadecimal), expired or not."""
+
+    async def session(self, session_hash: str, *, seen_since: int) -> SessionRow | None:
+        """A session by its SHA-256 (hexadecimal), if it was used since that instant."""
+
+    async def apps(self) -> list[AppRow]:
+        """The declared applications."""
+
+    async def pins(self) -> list[PinRow]:
+        """The pins of all carriers."""
+
+    async def blocks(self) -> list[BlockRow]:
+        """The blocked certificates."""
+
+    async def refusals(self) -> dict[tuple[str, str], int]:
+        """Refused requests since the beginning, by (carrier, reason)."""
+
+    async def meta(self, name: str) -> str | None:
+        """A fact about the store as a whole, such as `simulated`."""

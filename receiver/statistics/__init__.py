@@ -1,0 +1,1 @@
+"""Figures from counts: rates, intervals, verdicts, periods. Pure functions; time is an argument."""
