@@ -44,6 +44,10 @@ def _known_store(url: str) -> str:
     return url
 
 
+# What the file may say for what.
+_WIDENED: Final = frozenset({(int, float), (str, type(Path()))})
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -182,9 +186,21 @@ def from_mapping(content: Mapping[str, Any], *, origin: str) -> Settings:
     """
     _refuse_unknown_environment()
     try:
-        return Settings(**content)
+        settings = Settings(**content)
     except ValidationError as exc:
         raise SettingsError("; ".join(_line(error, origin) for error in exc.errors())) from None
+    _refuse_wrong_types(content, settings, origin)
+    return settings
+
+
+def _refuse_wrong_types(content: Mapping[str, Any], checked: Any, place: str) -> None:
+    """The environment is text and has to be converted; the file has types of its own, and they must be right."""
+    for key, given in content.items():
+        value = checked[key] if isinstance(checked, Mapping) else getattr(checked, key)
+        if isinstance(given, Mapping):
+            _refuse_wrong_types(given, value, f"{place}: {key}" if isinstance(checked, Settings) else f"{place}.{key}")
+        elif type(given) is not type(value) and (type(given), type(value)) not in _WIDENED:
+            raise SettingsError(f"{place}.{key} = {given!r}: must be of the type {type(value).__name__}")
 
 
 def _line(error: Any, origin: str) -> str:

@@ -46,6 +46,11 @@ class Home:
         return self.root / "log"
 
     @property
+    def lock(self) -> Path:
+        """Held by `receiver run` while it runs this home."""
+        return self.root / "lock"
+
+    @property
     def run_file(self) -> Path:
         """Holds the name of the directory in which the sockets lie, while something runs."""
         return self.root / "run"

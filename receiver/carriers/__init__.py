@@ -18,6 +18,7 @@ class CarrierProfile:
         failure_outcomes: failure code to outcome; any other code is `other`.
         failure_texts: failure code to the carrier's documented text.
         outcomes: the outcomes this carrier can report.
+        brings_own_ca: its client certificates come from a CA of its own, so we issue none for it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class CarrierProfile:
     failure_outcomes: Mapping[int, Outcome]
     failure_texts: Mapping[int, str]
     outcomes: tuple[Outcome, ...]
+    brings_own_ca: bool = False
 
 
 PROFILES: Final[Mapping[str, CarrierProfile]] = {
@@ -36,5 +38,6 @@ PROFILES: Final[Mapping[str, CarrierProfile]] = {
         failure_outcomes=tencent.FAILURE_OUTCOMES,
         failure_texts=tencent.FAILURE_TEXTS,
         outcomes=tencent.OUTCOMES,
+        brings_own_ca=True,
     ),
 }

@@ -1,6 +1,7 @@
 """What is kept and what can be asked, as one interface. Nothing here knows a database."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, TypeAlias
@@ -204,8 +205,8 @@ class Commit(Protocol):
         """
 
 
-class Reader(Protocol):
-    """Questions about what was kept. Never blocks a writer."""
+class Questions(Protocol):
+    """Questions about calls and arrivals. Never blocks a writer."""
 
     async def progress(self) -> Progress:
         """How far the projector is."""
@@ -240,6 +241,13 @@ class Reader(Protocol):
 
     async def call(self, carrier: str, app: str, call_id: str) -> tuple[CallRow, list[DeliveryRow]] | None:
         """One call, with every delivery that made it."""
+
+
+class Reader(Questions, Protocol):
+    """Questions about everything that was kept."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Questions]:
+        """Several questions about calls whose answers agree with each other. Ask nothing else meanwhile."""
 
     async def callbacks(self, *, after: int, limit: int) -> list[DeliveryRow]:
         """The journal's deliveries in commit order, behind a cursor."""
