@@ -1,0 +1,1 @@
+"""Our own certificate authorities: what they issue, revoke and publish. Nothing here judges a peer."""
