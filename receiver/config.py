@@ -52,7 +52,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Server(_Section):
-    """Where the two sides listen; the Unix sockets between nginx and receiver are placed by whoever starts them."""
+    """Where the two sides listen; the Unix sockets between nginx and receiver are placed by whoever starts them.
+    `ops_tls` says that nginx speaks TLS in front of the operations side: then cookies travel over TLS only.
+    """
 
     domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")] = "localhost"
     https_port: Port = 8443
@@ -60,6 +62,7 @@ class Server(_Section):
     https_host: Annotated[str, Field(pattern=r"^(\*|[0-9A-Fa-f:.]+|[A-Za-z0-9.-]{1,253})$")] = "127.0.0.1"
     ops_host: str = "127.0.0.1"
     ops_port: Port = 8080
+    ops_tls: bool = False
 
 
 class Store(_Section):

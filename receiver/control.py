@@ -76,7 +76,7 @@ async def listening(
         task.add_done_callback(sessions.discard)
 
     if path is not None:
-        sock = _bound(path)
+        sock = await asyncio.to_thread(_bound, path)
     server = await asyncio.start_unix_server(session, sock=sock, limit=_LINE_BYTES)
     try:
         yield
@@ -90,16 +90,15 @@ async def listening(
 
 def _bound(path: Path) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
     try:
+        # Before the bind: on Linux the file that it makes gets the socket's own mode, so it is never open to others.
+        os.fchmod(made.fileno(), 0o600)
         # The store's lock is ours, so a socket that lies there is one that nobody serves.
         path.unlink(missing_ok=True)
         made.bind(str(path))
     except OSError as exc:
         made.close()
         raise StoreError(f"{path}: {exc.strerror}") from exc
-    finally:
-        os.umask(mask)
     return made
 
 

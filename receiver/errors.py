@@ -69,6 +69,18 @@ class StoreError(ReceiverError):
     reason = "store"
 
 
+class DiskFullError(StoreError):
+    """There is no room; what could not be written now can be once there is."""
+
+    reason = "disk_full"
+
+
+class DamagedError(StoreError):
+    """A file of the store is no database any more."""
+
+    reason = "damaged"
+
+
 class RowRefusedError(StoreError):
     """One row was refused by the store; its neighbours are not concerned."""
 

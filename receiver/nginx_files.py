@@ -84,10 +84,18 @@ def main_file(settings: Settings, paths: EdgePaths, *, user: str | None, open_fi
     )
 
 
-def write(
-    home: Home, settings: Settings, paths: EdgePaths, *, user: str | None = None, open_files: int = 65536
+def write(  # noqa: PLR0913 -- where to, from what, and for which kind of nginx
+    home: Home,
+    settings: Settings,
+    paths: EdgePaths,
+    *,
+    is_whole: bool,
+    user: str | None = None,
+    open_files: int = 4096,
 ) -> Path:
-    """Render everything into the home, each file atomically; the answer is the file to start or to link.
+    """Render everything into `paths.conf`, each file atomically; the answer is the file to start or to link.
+
+    `is_whole` is for an nginx of its own; else it is a site for an nginx that is there.
 
     Raises:
         SettingsError: as `site`.
@@ -102,11 +110,11 @@ def write(
         "receiver-headers.conf": _render("receiver-headers.conf.j2", paths=paths, server_name=settings.server.domain),
         SITE_FILE: site(settings, paths, bundles),
     }
-    if not settings.is_production:
+    if is_whole:
         files[MAIN_FILE] = main_file(settings, paths, user=user, open_files=open_files)
     for name, text in files.items():
         replace_file(paths.conf / name, text)
-    return paths.conf / (SITE_FILE if settings.is_production else MAIN_FILE)
+    return paths.conf / (MAIN_FILE if is_whole else SITE_FILE)
 
 
 def production_paths(home: Home) -> EdgePaths:

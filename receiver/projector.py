@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from receiver.board import Board
 from receiver.carriers import PROFILES
 from receiver.config import Settings
-from receiver.errors import StoreError
+from receiver.errors import DiskFullError, StoreError
 from receiver.home import Home
 from receiver.model import MICROSECONDS, CallKind
 from receiver.store.sqlite import Rebuilt, Rules, StoppedError, StoreFiles, folding, locked, needs_rebuild, rebuild
@@ -32,6 +32,7 @@ MAX_LAG_SECONDS: Final = 1.5
 _YIELD_SECONDS: Final = 0.005
 # A wake-up can be missed when both sides act in the same instant; then the row waits this long.
 _SLEEP_SECONDS: Final = 0.25
+_FULL_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 _KEY_BYTES: Final = 32
 _WAKE_BYTES: Final = 65_536
@@ -79,6 +80,7 @@ class Projector:
         self._wake = wake
         self._say = say
         self._is_stopping = False
+        self._is_full = False
         os.set_blocking(wake, False)
 
     def stop(self) -> None:
@@ -116,7 +118,19 @@ class Projector:
         elif self._board.depth and time.time() - arrival_us / MICROSECONDS < MAX_LAG_SECONDS:
             time.sleep(_YIELD_SECONDS)
         else:
+            self._fold(source, derived)
+
+    def _fold(self, source: JournalSource, derived: DerivedDb) -> None:
+        try:
             derived.apply(source.after(derived.cursor, limit=BATCH_ROWS))
+        except DiskFullError as exc:
+            # Nobody's figures are worth the server's life: it refuses callbacks, and goes on once there is room.
+            if not self._is_full:
+                log.warning("the figures stand still", extra={"reason": exc.reason, "detail": str(exc)})
+            self._is_full = True
+            time.sleep(_FULL_SECONDS)
+        else:
+            self._is_full = False
 
     def _sleep(self, source: JournalSource, derived: DerivedDb) -> None:
         self._board.is_waiting = True

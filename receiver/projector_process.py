@@ -109,6 +109,7 @@ class ProjectorProcess:
         process, watch = self._process, self._watch
         if process is None or watch is None:
             return
+        self._board.is_waiting = False
         # From here on its end is no death.
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -6,6 +6,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${RECEIVER_VENV:-$root/.venv}
 # nginx lies in /usr/sbin, which is not on an ordinary user's path.
 PATH=$PATH:/usr/sbin:/sbin
+policy=/usr/sbin/policy-rc.d
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -64,7 +65,7 @@ install_packages() {
 
 # Debian starts and enables a service as soon as it is installed. A port 80 nobody asked for is not ours to open.
 forbid_service_starts() {
-    local policy=/usr/sbin/policy-rc.d undo=:
+    local undo=:
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"

@@ -1,15 +1,18 @@
 """Certificates made in process for tests: good ones, and every kind of bad one. Knows nothing of the receiver.
 
-    from certificates import Issued, authority, client, crl, nginx_header
+    from certificates import DAY, Issued, authority, client, crl, nginx_header, now
 
     ca = authority()                                    # a client CA: P-256, path length 0
     good = client(ca)                                   # a certificate the strict profile accepts
+    unpinned = client(ca, "somebody.else")              # chain-valid, with names that no pin means
     expired = client(ca, not_before=NOW - 10 * DAY, not_after=NOW - DAY)
-    foreign = client(authority("Somebody else's CA"))   # chain-valid, but under a CA nobody configured
+    early = client(ca, not_before=NOW + DAY)
+    foreign = client(authority("Somebody else's CA"))   # under a CA nobody configured
     good.write(tmp_path, "good")                        # good.pem and good.key (0600) for curl, nginx, aiohttp
 
-`Issued.load(ca_pem, ca_key)` takes up a CA from files, so a test can issue from the development CA of a home.
-Times are aware datetimes; `NOW` is a fixed instant for pure tests, `now()` the clock's for tests with real TLS.
+`Issued.load(ca_pem, ca_key)` takes up a CA from files, so a test can issue from the development CA of a home
+(`ca.pem` and `ca.key` lie side by side). Times are aware datetimes: `NOW` is a fixed instant for pure tests; with a
+real TLS stack pass `at=now()`, the clock's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

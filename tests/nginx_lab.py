@@ -21,7 +21,7 @@ from typing import Any
 from certificates import Issued, authority, client, crl, crl_pem, now
 from cryptography import x509
 from waiting import until
-from wire import Target, free_port, tls
+from wire import Answer, Target, free_port, tls
 
 from receiver.config import from_mapping
 from receiver.home import Home
@@ -135,7 +135,7 @@ def running(directory: Path, run: Path, **sections: dict[str, Any]) -> Iterator[
         server_key=directory / "server.key",
     )
     user = "www-data" if os.geteuid() == 0 else None
-    configuration = write(home, settings, paths, user=user, open_files=4096)
+    configuration = write(home, settings, paths, is_whole=True, user=user)
     if user:
         shutil.chown(run, group=user)
     run.chmod(0o750)
@@ -201,3 +201,19 @@ def _answers(port: int) -> bool:
 
 def _workers(master: int) -> set[str]:
     return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
+
+
+def refused(lab: Lab, answer: Answer, *, status: int, reason: str) -> dict[str, Any]:
+    """Check the shape every refusal has, in the answer, in the report and in the log; returns the report."""
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-receiver-reason"] == reason
+    assert answer.json["result"] == 1
+    assert answer.json["errmsg"]
+    assert set(answer.json) == {"result", "errmsg"}
+    report = lab.reported()
+    assert (report["status"], report["reason"]) == (status, reason)
+    line = lab.log_lines()[-1]
+    assert (line["status"], line["reason"], line["receipt"]) == (str(status), reason, "")
+    return report

@@ -9,6 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from receiver.carriers import PROFILES
+from receiver.home import Home
 from receiver.model import (
     MICROSECONDS,
     CallKind,
@@ -162,3 +163,12 @@ def fold(directory: Path, *, batches: Sequence[int] = (1000,), by: Rules | None 
 def content(derived: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Everything the derived tables say, sorted, so that unequal tables show where."""
     return {table: sorted(rows(derived, table), key=repr) for table in TABLES}
+
+
+def home(directory: Path, *, settings: str = "") -> Home:
+    """A development home with settings and the key that `rules` has."""
+    made = Home(directory)
+    made.callee_key.parent.mkdir(parents=True, exist_ok=True)
+    made.callee_key.write_bytes(b"k" * 32)
+    made.settings.write_text(settings, "utf-8")
+    return made

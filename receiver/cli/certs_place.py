@@ -12,6 +12,7 @@ from receiver.carriers import PROFILES
 from receiver.errors import UsageError
 from receiver.home import Home
 from receiver.pki import publish
+from receiver.pki.authority import Authority
 from receiver.pki.issuing import Issued
 from receiver.trust import pin_of, pin_row
 from receiver.trust.certificate import read
@@ -82,7 +83,7 @@ class Place:
         control.call(self.home, "pin_add", carrier=carrier, columns=columns, reason=_PIN_REASON, created_at=now)
         return [*lines, f"It is pinned for {carrier} now, by issuer and subject."]
 
-    def publish_crl(self, authority: publish.Authority) -> list[str]:
+    def publish_crl(self, authority: Authority) -> list[str]:
         """Hand an authority's CRL to the carriers of this home that trust it; returns them.
 
         Raises:

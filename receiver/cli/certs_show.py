@@ -83,9 +83,8 @@ def listing(authorities: Sequence[Authority], certificates: Sequence[Issued], *,
     """Everything a PKI holds: what expires when."""
     cas = [_authority_row(one) | _standing(one.not_after, now=now) for one in authorities]
     leaves = [_certificate(one) | _standing(one.not_after, now=now, revoked=one.revoked) for one in certificates]
-    lists = [
-        (facts := crl_facts(one)) and _crl(one, facts) | _standing(facts.next_update, now=now) for one in authorities
-    ]
+    crls = [(one, crl_facts(one)) for one in authorities]
+    lists = [_crl(one, facts) | _standing(facts.next_update, now=now) for one, facts in crls]
     if is_json:
         click.echo(json.dumps({"authorities": cas, "crls": lists, "certificates": leaves}))
         return

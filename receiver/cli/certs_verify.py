@@ -19,7 +19,7 @@ _PROFILE: Final = click.Choice([word.value for word in Strictness])
 _EPILOG: Final = "Example: receiver certs verify client.pem --anchors carrier-ca.pem --crl carrier.crl --json"
 
 
-class _Instant(click.ParamType):
+class _Instant(click.ParamType[int]):
     """RFC 3339 to Unix seconds. A fraction is cut off: certificates know whole seconds (RFC 5280, 4.1.2.5)."""
 
     name = "RFC3339"

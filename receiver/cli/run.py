@@ -69,7 +69,7 @@ def _run(home: Home, *, is_demo: bool) -> None:
 
     async def announce(running: Running) -> None:
         code = await asyncio.to_thread(_sign_in_code, home)
-        click.echo(_block(running, home=home, code=code, is_demo=is_demo))
+        _say(_block(running, home=home, code=code, is_demo=is_demo))
 
     plan = Plan(
         home=home,
@@ -80,6 +80,14 @@ def _run(home: Home, *, is_demo: bool) -> None:
         companion=_TRICKLE if is_demo else (),
     )
     asyncio.run(supervise.run(plan))
+
+
+def _say(text: str) -> None:
+    """Print; a reader that has gone away (`| head -1`) is no reason to stop receiving."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sign_in_code(home: Home) -> str:

@@ -16,25 +16,13 @@ from receiver import nginx_files
 from receiver.config import Settings
 from receiver.errors import UsageError
 from receiver.home import Home
-from receiver.supervise import place, probe
+from receiver.supervise import nginx_reload, place, probe
 from receiver.supervise.child import Child, DiedError
 from receiver.supervise.log_file import rotate
-from receiver.supervise.machine import NginxUser, nginx_binary, nginx_user, raise_open_files
+from receiver.supervise.machine import nginx_binary, nginx_user, raise_open_files
 from receiver.supervise.place import locked
 
-__all__ = [
-    "Credentials",
-    "DiedError",
-    "NginxUser",
-    "Plan",
-    "Running",
-    "edge_paths",
-    "locked",
-    "nginx_binary",
-    "nginx_user",
-    "raise_open_files",
-    "run",
-]
+__all__ = ["Credentials", "DiedError", "Plan", "Running", "locked", "run"]
 
 _READY_SECONDS: Final = 60.0
 # nginx gives its busy connections ten seconds (worker_shutdown_timeout), the receiver drains its queue.
@@ -99,37 +87,34 @@ async def run(plan: Plan) -> None:
         directory = stack.enter_context(place.run_directory(plan.home, user))
         patience = plan.patience_seconds
         sockets = stack.enter_context(place.listening(plan.settings, directory, user, patience_seconds=patience))
-        nginx_command = _nginx_command(plan, directory)
+        binary, configuration = nginx_binary(plan.settings), _render(plan, directory)
         try:
             children.append(await _start_receiver(plan.home, directory, sockets))
-            children.append(await _start_nginx(plan.home, nginx_command))
-            await _watch(children, stop, _get_ready(plan, children))
+            children.append(await _start_nginx(plan.home, binary, directory, configuration))
+            await _watch(children, stop, _work(plan, directory, children))
         finally:
             plan.home.ready.unlink(missing_ok=True)
+            # Ours is a copy. Where the receiver has died it is the last one, and connections would wait in it in vain.
+            sockets["edge"].close()
             await _stop(children)
 
 
-def _nginx_command(plan: Plan, directory: Path) -> list[str | Path]:
-    home, settings, credentials = plan.home, plan.settings, plan.credentials
-    binary = nginx_binary(settings)
-    paths = edge_paths(home, directory, certificate=credentials.server_cert, key=credentials.server_key)
-    rotate(paths.access_log)
-    user = nginx_user(settings)
-    configuration = nginx_files.write(
-        home, settings, paths, user=user.name if user else None, open_files=raise_open_files()
-    )
-    # -e: before it has read its configuration, nginx logs to a place that only root may write.
-    return [binary, "-e", "stderr", "-p", directory, "-c", configuration]
-
-
-def edge_paths(home: Home, directory: Path, *, certificate: Path, key: Path) -> nginx_files.EdgePaths:
-    """Where the nginx of a development home has things, with its sockets in this directory."""
-    return nginx_files.EdgePaths(
-        conf=home.nginx,
+def _render(plan: Plan, directory: Path) -> Path:
+    user = nginx_user(plan.settings)
+    paths = nginx_files.EdgePaths(
+        conf=plan.home.nginx,
         run=directory,
-        access_log=home.log / "nginx-access.log",
-        server_certificate=certificate,
-        server_key=key,
+        access_log=plan.home.log / "nginx-access.log",
+        server_certificate=plan.credentials.server_cert,
+        server_key=plan.credentials.server_key,
+    )
+    return nginx_files.write(
+        plan.home,
+        plan.settings,
+        paths,
+        is_whole=True,
+        user=user.name if user else None,
+        open_files=raise_open_files(),
     )
 
 
@@ -148,28 +133,50 @@ async def _start_companion(home: Home, arguments: Sequence[str]) -> Child:
     return await Child.start("companion", command, log=home.log / "companion.log", stop=_COMPANION_STOP)
 
 
-async def _start_nginx(home: Home, command: Sequence[str | Path]) -> Child:
+async def _start_nginx(home: Home, binary: str, directory: Path, configuration: Path) -> Child:
+    rotate(home.log / "nginx-access.log")
+    # -e: before it has read its configuration, nginx logs to a place that only root may write.
+    command = [binary, "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
     return await Child.start("nginx", command, log=home.log / "nginx-error.log", stop=_NGINX_STOP)
 
 
-async def _watch(children: Sequence[Child], stop: asyncio.Event, ready: Coroutine[Any, Any, None]) -> None:
-    """Return when told to stop; raise when a child dies or nothing gets ready."""
-    starting = asyncio.create_task(ready)
-    watched = [asyncio.create_task(stop.wait()), *(asyncio.create_task(child.died()) for child in children)]
+async def _watch(children: Sequence[Child], stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Return when told to stop; raise when a child dies or our own work fails, which never ends by itself."""
+    ends = (stop.wait(), work, *(child.died() for child in children))
+    tasks = [asyncio.ensure_future(each) for each in ends]
     try:
-        done, _ = await asyncio.wait((starting, *watched), return_when=asyncio.FIRST_COMPLETED)
-        if done == {starting}:
-            starting.result()
-            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task in (starting, *watched):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(starting, *watched, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _get_ready(plan: Plan, children: list[Child]) -> None:
+async def _work(plan: Plan, directory: Path, children: list[Child]) -> None:
+    """Get ready, then have nginx take up new files whenever somebody asks for it."""
+    _, nginx = children
+    await _get_ready(plan)
+    if plan.companion:
+        children.append(await _start_companion(plan.home, plan.companion))
+
+    async def take_up() -> None:
+        credentials = plan.credentials
+        await asyncio.to_thread(
+            nginx_reload.trial,
+            plan.home,
+            plan.settings,
+            certificate=credentials.server_cert,
+            key=credentials.server_key,
+        )
+        _render(plan, directory)
+        nginx.signal(signal.SIGHUP)
+
+    await nginx_reload.answer_requests(plan.home, take_up)
+
+
+async def _get_ready(plan: Plan) -> None:
     """Wait until both sides answer, and tell the world."""
     server, credentials = plan.settings.server, plan.credentials
     try:
@@ -190,8 +197,6 @@ async def _get_ready(plan: Plan, children: list[Child]) -> None:
     )
     nginx_files.replace_file(plan.home.ready, json.dumps(asdict(running), default=str, indent=1) + "\n")
     await plan.on_ready(running)
-    if plan.companion:
-        children.append(await _start_companion(plan.home, plan.companion))
 
 
 def _stop_event(children: Iterable[Child]) -> asyncio.Event:

@@ -19,6 +19,7 @@ _PR_SET_PDEATHSIG: Final = 1
 # From sd_listen_fds(3).
 _LISTEN_FDS_START: Final = 3
 _CHUNK_BYTES: Final = 65536
+_LAST_WORDS_SECONDS: Final = 2.0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 Stopping: TypeAlias = Sequence[tuple[signal.Signals, float]]
@@ -71,6 +72,7 @@ class Child:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
         if sockets:
             environment |= {"LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": ":".join(sockets)}
+        log_file = LogFile(log)
         # Not a pipe of asyncio's: for that a process has not ended until all that inherited the pipe have.
         output, its_output = os.pipe()
         try:
@@ -88,10 +90,11 @@ class Child:
                 )
         except OSError as exc:
             os.close(output)
+            log_file.close()
             raise DiedError(f"{name} cannot be started: {command[0]}: {exc.strerror}") from None
         finally:
             os.close(its_output)
-        return cls(name, process, await _reader(output), log=LogFile(log), stop=stop)
+        return cls(name, process, await _reader(output), log=log_file, stop=stop)
 
     async def died(self) -> None:
         """Wait for its end, which is nobody's wish.
@@ -128,7 +131,8 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._is_swept = True
         await self._process.wait()
-        await self._copied
+        # Bounded and uncancelled: whoever waits here may be told to stop, and a stranger may hold the pipe.
+        await asyncio.wait({self._copied}, timeout=_LAST_WORDS_SECONDS)
 
     async def _copy(self, output: asyncio.StreamReader) -> None:
         while chunk := await output.read(_CHUNK_BYTES):

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,17 @@ def redacted(line: bytes) -> bytes:
 
 
 class LogFile:
-    """Appends lines to a file of mode 0600; the last few can be shown when the child has died."""
+    """Appends lines to a file of mode 0600; the last few can be shown when the child has died.
+
+    On a full disk lines are lost: the child must not come to a halt because nobody empties its pipe.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
         self._rest = b""
-        self._rotate()
-        self._file = self._open()
+        rotate(path)
+        self._file = _open(path)
 
     def write(self, chunk: bytes) -> None:
         """Take bytes as they come out of a pipe; what is not a whole line yet waits for its end."""
@@ -43,10 +47,9 @@ class LogFile:
             self._rest = b""
         for line in lines:
             self._append(line)
-        if os.fstat(self._file).st_size > _MOST_BYTES:
-            os.close(self._file)
-            self._rotate()
-            self._file = self._open()
+        with suppress(OSError):
+            if os.fstat(self._file).st_size > _MOST_BYTES:
+                self._rotate()
 
     def close(self) -> None:
         """Write what is left."""
@@ -57,13 +60,17 @@ class LogFile:
     def _append(self, line: bytes) -> None:
         line = redacted(line)
         self.last.append(line.decode("utf-8", "replace"))
-        os.write(self._file, line + b"\n")
-
-    def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with suppress(OSError):
+            os.write(self._file, line + b"\n")
 
     def _rotate(self) -> None:
         rotate(self.path)
+        old, self._file = self._file, _open(self.path)
+        os.close(old)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def rotate(path: Path) -> None:

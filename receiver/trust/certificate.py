@@ -70,7 +70,10 @@ def read(der: bytes) -> Leaf:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Let the library's warnings about odd but harmless certificates go; a verdict says what matters."""
+    """Let the library's warnings about odd but harmless certificates go; a verdict says what matters.
+
+    For one thread only, the one that identifies peers: warning filters belong to the whole process.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -8,7 +8,6 @@ from typing import Final, TypeAlias, TypeVar
 
 from receiver.errors import CertificateError, UntrustedError
 from receiver.trust import pem
-from receiver.trust.certificate import quietly
 from receiver.trust.crl import Crl, accept
 from receiver.trust.material import Material
 from receiver.trust.pins import Block, Pin
@@ -138,7 +137,6 @@ def crl_warnings(crls: Sequence[Crl], *, now: int) -> list[str]:
     return lines + [line for crl in crls for line in crl.warnings]
 
 
-@quietly()
 def _read(directory: Path, strictness: Strictness, *, now: int) -> _Loaded:
     # The stamp first: a file that changes while it is read is found changed the next time.
     stamp = _stamp(directory)

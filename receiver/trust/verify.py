@@ -22,6 +22,7 @@ MAX_INTERMEDIATES: Final = 8
 
 _MIN_RSA_BITS: Final = 2048
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_ACCEPTED_KEYS: Final = f"RSA of at least {_MIN_RSA_BITS} bits, ECDSA on P-256, P-384 or P-521, or Ed25519"
 
 
 class Roots:
@@ -110,6 +111,3 @@ def _refuse_weak_key(leaf: Leaf) -> None:
             kind = f"of the kind {type(key).__name__.removesuffix('PublicKey')}"
     if not is_strong:
         raise UntrustedError("weak_key", f"the certificate's key is {kind}, not {_ACCEPTED_KEYS}")
-
-
-_ACCEPTED_KEYS: Final = f"RSA of at least {_MIN_RSA_BITS} bits, ECDSA on P-256, P-384 or P-521, or Ed25519"

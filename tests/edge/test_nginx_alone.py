@@ -1,6 +1,5 @@
 """What nginx does before any receiver is asked: real nginx, rendered configuration, an upstream that echoes."""
 
-import os
 import re
 import ssl
 import tempfile
@@ -8,12 +7,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from http.client import BadStatusLine
 from pathlib import Path
-from typing import Any
 
 import pytest
-from certificates import Extensions, authority, client, crl, crl_pem, now
+from certificates import Extensions, authority, client, now
 from cryptography import x509
-from nginx_lab import EDGE_KEY, NGINX, PATH, Lab, running
+from nginx_lab import EDGE_KEY, NGINX, PATH, Lab, refused, running
 from wire import Answer, Target, chunked, read, request
 
 pytestmark = [pytest.mark.edge, pytest.mark.skipif(NGINX is None, reason="nginx is not installed")]
@@ -36,22 +34,6 @@ def lab(running_lab: Lab) -> Lab:
     running_lab.upstream.status = 200
     running_lab.upstream.seconds = 0.0
     return running_lab
-
-
-def refused(lab: Lab, answer: Answer, *, status: int, reason: str) -> dict[str, Any]:
-    """Check the shape every refusal has, in the answer, in the report and in the log; returns the report."""
-    assert answer.status == status
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-receiver-reason"] == reason
-    assert answer.json["result"] == 1
-    assert answer.json["errmsg"]
-    assert set(answer.json) == {"result", "errmsg"}
-    report = lab.reported()
-    assert (report["status"], report["reason"]) == (status, reason)
-    line = lab.log_lines()[-1]
-    assert (line["status"], line["reason"], line["receipt"]) == (str(status), reason, "")
-    return report
 
 
 def test_receiver_sees_what_nginx_says_and_nothing_else(lab: Lab) -> None:
@@ -347,56 +329,3 @@ def test_keys_and_secrets_are_private(lab: Lab) -> None:
 def test_only_the_bundle_is_taken_from_trust_files(lab: Lab) -> None:
     """A private key left in an anchor file does not travel into what nginx reads."""
     assert (lab.home.nginx / "client-cas.pem").read_bytes() == lab.client_ca.pem
-
-
-def test_limits_answer_503(tmp_path: Path) -> None:
-    """Over the rate of a certificate: 503 with Retry-After, and other certificates are not concerned."""
-    limits = {"requests_per_second": 1, "requests_burst": 2}
-    with tempfile.TemporaryDirectory(prefix="lab-") as run, running(tmp_path, Path(run), limits=limits) as lab:
-        eager = lab.good()
-        answers = [eager.post(PATH, b"{}") for _ in range(5)]
-
-        assert [answer.status for answer in answers[:3]] == [200, 200, 200]
-        refused(lab, answers[4], status=503, reason="rate")
-        assert answers[4].headers["retry-after"] == "1"
-        assert lab.good().post(PATH, b"{}").status == 200
-
-
-def test_too_many_connections_answer_503(tmp_path: Path) -> None:
-    limits = {"connections_per_address": 1}
-    with tempfile.TemporaryDirectory(prefix="lab-") as run, running(tmp_path, Path(run), limits=limits) as lab:
-        lab.upstream.seconds = 1.0
-        with lab.good().connected() as busy:
-            busy.sendall(request("POST", PATH, b"{}"))
-
-            answer = lab.good().post(PATH, b"{}")
-
-            refused(lab, answer, status=503, reason="connections")
-            assert read(busy).status == 200
-
-
-def test_no_receiver(tmp_path: Path) -> None:
-    """With nothing behind the socket: 503, to be tried again, and never a 4xx."""
-    with tempfile.TemporaryDirectory(prefix="lab-") as run, running(tmp_path, Path(run)) as lab:
-        (lab.run / "edge.sock").rename(lab.run / "gone.sock")
-
-        answer = lab.good().post(PATH, b"{}")
-
-        refused(lab, answer, status=503, reason="unavailable")
-        assert answer.headers["retry-after"] == "2"
-
-
-def test_nginx_can_be_given_the_crl(tmp_path: Path) -> None:
-    """With nginx.crl = true a revoked client is refused by nginx itself, after a reload."""
-    with tempfile.TemporaryDirectory(prefix="lab-") as run, running(tmp_path, Path(run), nginx={"crl": True}) as lab:
-        issued = client(lab.client_ca, at=now())
-        assert lab.target(issued).post(PATH, b"{}").status == 200
-        crls = lab.home.nginx / "client-crls.pem"
-        revoked = crl_pem(crl(lab.client_ca, [issued], number=2, at=now()))
-        (tmp_path / "new.pem").write_bytes(revoked)
-        os.replace(tmp_path / "new.pem", crls)  # noqa: PTH105 -- as an operator's tool does it
-
-        lab.reload()
-
-        refused(lab, lab.target(issued).post(PATH, b"{}"), status=403, reason="revoked")
-        assert lab.good().post(PATH, b"{}").status == 200

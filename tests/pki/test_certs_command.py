@@ -104,6 +104,18 @@ def test_the_way_of_a_certificate(pki: Path, tmp_path: Path) -> None:
     assert [one["number"] for one in run("crl", "--pki", pki, "--purpose", "client")["crls"]] == [3]
 
 
+def test_a_passphrase_file_is_a_secret_with_a_first_line(pki: Path, tmp_path: Path) -> None:
+    """One that others can read is warned about, an empty one refused."""
+    words = tmp_path / "words"
+    words.write_text("\n")
+    words.chmod(0o644)
+
+    result = CliRunner().invoke(command, ["crl", "--pki", str(pki), "--passphrase-file", str(words)])
+    assert "chmod 600" in result.stderr
+    assert isinstance(result.exception, UsageError)
+    assert "first line is empty" in str(result.exception)
+
+
 def test_what_is_revoked_can_be_named_in_every_usual_way(pki: Path) -> None:
     """Serial in any spelling or its last digits, SHA-256, file, carrier; ambiguity is refused."""
     issued = [run("issue-client", "acme", "--pki", pki) for _ in range(5)]
@@ -210,6 +222,17 @@ def test_in_a_home_a_new_certificate_is_accepted_at_once(home: Home) -> None:
 
         assert identified(home, issued["certificate"])
     assert len(control.call(home, "pin_list")) == pins
+
+
+def test_a_new_carrier_gets_our_ca_as_its_anchor(home: Home) -> None:
+    """Anchor, CRL and pin with the first certificate; what nginx must be told is said."""
+    with home.settings.open("a") as file:
+        file.write('\n[carriers.acme]\nprofile = "tencent"\n')
+
+    assert "tell nginx" in shown("issue-client", "acme", "--home", home.root)
+    assert len(list((home.trust / "acme/anchors").iterdir())) == 1
+    assert len(list((home.trust / "acme/crls").iterdir())) == 1
+    assert [row["carrier"] for row in control.call(home, "pin_list")] == ["tencent", "acme"]
 
 
 def test_in_a_home_a_revocation_reaches_the_receivers_trust_files(home: Home) -> None:

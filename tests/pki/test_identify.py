@@ -1,6 +1,7 @@
 """From a forwarded certificate to a peer: pins, blocks, carriers, and how long a verdict is remembered."""
 
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 import pytest
 from certificates import DAY, NOW, NOW_AT, Issued, authority, client, crl, name, nginx_header
@@ -117,9 +118,18 @@ def test_a_name_pin_wants_exactly_these_names() -> None:
 
 def test_a_san_pin_wants_one_of_the_names() -> None:
     """DNS names in lower case; URI, address and mail as they are."""
-    leaf = client(CA, san=[x509.DNSName("A.Tencent.test"), x509.UniformResourceIdentifier("urn:x:Y")])
+    names: list[x509.GeneralName] = [
+        x509.DNSName("A.Tencent.test"),
+        x509.UniformResourceIdentifier("urn:x:Y"),
+        x509.RFC822Name("a@example.com"),
+        x509.IPAddress(IPv4Address("192.0.2.1")),
+        x509.DirectoryName(name("x")),
+    ]
+    leaf = client(CA, san=names)
+    meant = ("dns:a.tencent.test", "uri:urn:x:Y", "email:a@example.com", "ip:192.0.2.1")
+    others = ("uri:urn:x:y", "dns:tencent.test", "dns:192.0.2.1")
 
-    for san, is_meant in {"dns:a.tencent.test": True, "uri:urn:x:Y": True, "uri:urn:x:y": False}.items():
+    for san, is_meant in [*((san, True) for san in meant), *((san, False) for san in others)]:
         assert identify(leaf, tencent=trust(SanPin(san=san))).is_pinned is is_meant
 
 
@@ -343,6 +353,22 @@ def test_columns_that_make_no_pin_are_refused(row: dict[str, str | int | None]) 
     """Never taken for a pin that means more than was meant."""
     with pytest.raises(UsageError):
         pin_from(row)
+
+
+@pytest.mark.parametrize("row", [{}, {"sha256": ""}, {"issuer": "CN=x", "serial": "0A"}, {"issuer": "x", "serial": ""}])
+def test_columns_that_make_no_block_are_refused(row: dict[str, str | int | None]) -> None:
+    """Never taken for a block that means less than was meant."""
+    with pytest.raises(UsageError):
+        block_from(row)
+
+
+def test_a_pin_is_made_in_one_of_three_ways() -> None:
+    """By names, by one alternative name, by SHA-256 with an end."""
+    leaf = read(LEAF.der)
+
+    assert pin_of(leaf, kind="sha256", until=NOW_AT) == FingerprintPin(sha256=LEAF.sha256, until=NOW_AT)
+    with pytest.raises(UsageError, match="name, san, sha256"):
+        pin_of(leaf, kind="serial")
 
 
 def test_a_san_pin_must_name_what_the_certificate_has() -> None:

@@ -8,7 +8,9 @@ from certificates import DAY, NOW, NOW_AT, Issued, authority, client, name, p256
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from odd_certificates import (
+    changed,
     generalized_time,
+    tlv,
     utc_time,
     version_1,
     with_extension_twice,
@@ -253,6 +255,22 @@ def test_the_two_signature_algorithms_must_be_the_same() -> None:
     ca = authority()
 
     assert verdict(with_other_inner_algorithm(client(ca), ca), [ca]) != "pass"
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_serial_number_is_positive() -> None:
+    """RFC 5280, 4.1.2.2: zero is no serial number."""
+    ca = authority()
+    zero = changed(client(ca), ca, lambda fields: [fields[0], tlv(0x02, b"\0"), *fields[2:]])
+
+    assert verdict(zero, [ca]) == "bad_certificate"
+
+
+def test_an_issuer_that_is_not_yet_in_force_is_told_so() -> None:
+    """Not taken for an unknown one."""
+    ca = authority(not_before=NOW + DAY)
+
+    assert verdict(client(ca), [ca]) == "not_yet_valid"
 
 
 def test_an_empty_issuer_is_refused() -> None:

@@ -152,6 +152,14 @@ def test_a_revoked_intermediate_that_was_issued_again_still_serves() -> None:
     assert verdict(client(old), [root], [crl(root, [old, new])], [old, new]) == "revoked"
 
 
+def test_beside_a_revoked_intermediate_a_stranger_is_a_stranger() -> None:
+    """The reason is that of the certificate at hand, not of another that is refused anyway."""
+    root = authority("Root", path_length=None)
+    lower = authority("CA", parent=root)
+
+    assert verdict(client(authority("Stranger")), [root], [crl(root, [lower])], [lower]) == "untrusted"
+
+
 def test_two_crls_of_one_ca_both_count() -> None:
     """What either lists is revoked."""
     ca = authority()

@@ -44,7 +44,7 @@ def paths(home: Home, **changes: Path) -> EdgePaths:
 
 
 def rendered(home: Home, chosen: Settings) -> str:
-    return write(home, chosen, paths(home)).with_name("site.conf").read_text()
+    return write(home, chosen, paths(home), is_whole=True).with_name("site.conf").read_text()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_default_limits_allow_the_design_load(home: Home) -> None:
 def test_paths_that_nginx_cannot_hold_are_refused(home: Home, character: str) -> None:
     """`$` starts a variable even in quotes, so such a home is refused instead of served from elsewhere."""
     with pytest.raises(SettingsError, match="nginx cannot use a path with the character"):
-        write(home, settings(), paths(home, access_log=Path(f"/var/a{character}b/access.log")))
+        write(home, settings(), paths(home, access_log=Path(f"/var/a{character}b/access.log")), is_whole=True)
 
 
 def test_every_carriers_anchors_are_taken_once(home: Home) -> None:
@@ -98,7 +98,7 @@ def test_every_carriers_anchors_are_taken_once(home: Home) -> None:
     known = (home.trust / "tencent" / "anchors" / "ca.pem").read_bytes()
     (folder / "both.pem").write_bytes(b"a comment\n" + other.pem + known.replace(b"\n", b"\r\n"))
 
-    write(home, settings(), paths(home))
+    write(home, settings(), paths(home), is_whole=True)
 
     assert sorted((home.nginx / "client-cas.pem").read_bytes().split(b"-----BEGIN")) == sorted(
         (known + other.pem).split(b"-----BEGIN")
@@ -109,7 +109,7 @@ def test_a_private_key_in_a_trust_file_does_not_travel(home: Home) -> None:
     ca = authority("Careless CA", at=now())
     (home.trust / "tencent" / "anchors" / "careless.pem").write_bytes(ca.key_pem + ca.pem)
 
-    write(home, settings(), paths(home))
+    write(home, settings(), paths(home), is_whole=True)
 
     assert "PRIVATE" not in (home.nginx / "client-cas.pem").read_text()
 
@@ -133,16 +133,16 @@ def test_nginx_gets_crls_only_by_choice(home: Home) -> None:
 
 def test_what_is_missing_is_named(home: Home) -> None:
     with pytest.raises(SettingsError, match=r"nginx\.crl = true: there is no CRL"):
-        write(home, settings(nginx={"crl": True}), paths(home))
+        write(home, settings(nginx={"crl": True}), paths(home), is_whole=True)
     home.edge_key.write_text("short")
     with pytest.raises(UsageError, match=r"edge\.key: must be 64 hexadecimal digits"):
-        write(home, settings(), paths(home))
+        write(home, settings(), paths(home), is_whole=True)
     home.edge_key.unlink()
     with pytest.raises(UsageError, match=r"edge\.key: cannot be read"):
-        write(home, settings(), paths(home))
+        write(home, settings(), paths(home), is_whole=True)
     (home.trust / "tencent" / "anchors" / "ca.pem").unlink()
     with pytest.raises(UsageError, match="no carrier's CA is installed"):
-        write(home, settings(), paths(home))
+        write(home, settings(), paths(home), is_whole=True)
 
 
 def test_a_replaced_file_is_strictly_newer(tmp_path: Path) -> None:
@@ -168,17 +168,14 @@ def test_a_production_site_satisfies_nginx(home: Home, tmp_path: Path) -> None:
         mode="production", server={"domain": "cb.example.com", "https_host": "*", "https_port": 18443}
     )
     place = production_paths(home)
-    site = write(
-        home,
-        production,
-        EdgePaths(
-            conf=place.conf,
-            run=place.run,
-            access_log=tmp_path / "access.log",
-            server_certificate=place.server_certificate,
-            server_key=place.server_key,
-        ),
+    there = EdgePaths(
+        conf=place.conf,
+        run=place.run,
+        access_log=tmp_path / "access.log",
+        server_certificate=place.server_certificate,
+        server_key=place.server_key,
     )
+    site = write(home, production, there, is_whole=False)
     main = tmp_path / "nginx.conf"
     main.write_text(f"""
 pid {tmp_path}/pid; events {{}}

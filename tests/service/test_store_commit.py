@@ -11,21 +11,23 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-
 import store_lab as lab
+
 from receiver.errors import QuotaError, RowRefusedError, StoreError, StoreLockedError, UsageError
-from receiver.model import MICROSECONDS, UNKNOWN_KIND, Decision, DecisionKind, Receipt, Role, Selection
+from receiver.model import MICROSECONDS, UNKNOWN_KIND, Decision, DecisionKind, Entry, Receipt, Role, Selection
 from receiver.store.interface import Quotas
-from receiver.store.sqlite import StoreFiles, offline, open_store
+from receiver.store.sqlite import State, StoreFiles, offline, open_store
 from receiver.store.sqlite.schema import JOURNAL
 from receiver.store.sqlite.source import JournalSource
 from receiver.trust import NamePin, pin_from, pin_row
 
+TOKEN = "9f" * 32
 AWKWARD = b"\x00\xff\xfe{'\"\\\r\n" + bytes(range(256))
 
 
@@ -75,7 +77,7 @@ def test_decisions_are_journal_rows(tmp_path: Path) -> None:
 
 
 def test_undecodable_bodies_are_kept_once_and_counted(tmp_path: Path) -> None:
-    """The same bytes for the same application raise `hits`; other bytes and other applications are rows of their own."""
+    """The same bytes for the same application raise `hits`; all else is a row of its own."""
     later = lab.NOW * MICROSECONDS + 5
     entries = [
         lab.undecodable(AWKWARD),
@@ -96,13 +98,18 @@ def test_undecodable_bodies_are_kept_once_and_counted(tmp_path: Path) -> None:
 
 def test_a_bad_row_refuses_itself_alone(tmp_path: Path) -> None:
     """Of a batch in which one row cannot be held, every other row is kept, and the bad one leaves nothing behind."""
-    bad = [
+    bad: list[Entry] = [
         lab.delivery(received_us=2**63),
         lab.delivery(kind="\ud800"),
         lab.delivery(peer=lab.peer(sha256="12" * 32, subject=object())),
         lab.undecodable(received_us=2**70, peer=lab.peer(sha256="34" * 32)),
     ]
-    entries = [lab.delivery(b"1"), *bad, lab.delivery(b"2", peer=lab.peer(sha256="56" * 32)), lab.undecodable()]
+    entries: list[Entry] = [
+        lab.delivery(b"1"),
+        *bad,
+        lab.delivery(b"2", peer=lab.peer(sha256="56" * 32)),
+        lab.undecodable(),
+    ]
 
     with lab.journal(tmp_path) as db:
         results = db.append(entries)
@@ -179,7 +186,9 @@ async def test_the_store_is_durable_and_private(tmp_path: Path) -> None:
     async with open_store(directory, quotas=lab.AMPLE) as store:
         await store.commit([lab.delivery()])
         connection = store._connection
-        settings = {name: connection.execute(f"pragma {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+        settings = {
+            name: connection.execute(f"pragma {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        }
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
 
     assert settings == {"journal_mode": "wal", "synchronous": 2}
@@ -250,27 +259,24 @@ async def test_tokens_codes_and_sessions(tmp_path: Path) -> None:
         roles = [Role.READ, Role.REVEAL]
         await store.write(
             lambda state: state.token_create(
-                name="ops", token_hash="t", roles=roles, apps=["demo"], created_at=1, expires_at=9
+                name="ops", token_hash=TOKEN, roles=roles, apps=["demo"], created_at=1, expires_at=9
             )
         )
         for code, expires_at in (("early", 10), ("late", 5)):
-            await store.write(
-                lambda state, code=code, expires_at=expires_at: state.signin_code_create(
-                    code_hash=code, name="ops", roles=roles, apps=[], now=0, expires_at=expires_at
-                )
-            )
+            facts: dict[str, Any] = {"code_hash": code, "name": "ops", "roles": roles, "apps": [], "now": 0}
+            await store.write(partial(State.signin_code_create, **facts, expires_at=expires_at))
         taken = [
-            await store.write(lambda state, code=code: state.signin_code_take(code, now=5))
+            await store.write(partial(State.signin_code_take, code_hash=code, now=5))
             for code in ("early", "early", "late")
         ]
         await store.write(
             lambda state: state.session_create(session_hash="s", name="ops", roles=roles, apps=["demo"], now=7)
         )
         await store.write(lambda state: state.session_seen("s", now=8))
-        token = await store.reader.token("t")
+        token = await store.reader.token(TOKEN)
         sessions = [await store.reader.session("s", seen_since=since) for since in (8, 9)]
         await store.write(lambda state: state.token_revoke("ops"))
-        after = (await store.reader.token("t"), await store.reader.session("s", seen_since=0))
+        after = (await store.reader.token(TOKEN), await store.reader.session("s", seen_since=0))
 
     assert token is not None
     assert (token.roles, token.apps, token.expires_at) == (frozenset(roles), frozenset({"demo"}), 9)
@@ -283,9 +289,8 @@ async def test_an_application_has_two_keys_during_rotation(tmp_path: Path) -> No
     """The newest two keys of an application are valid; a removed application has none."""
     async with open_store(tmp_path, quotas=lab.AMPLE) as store:
         for at, key in enumerate(["old", "present", "next"]):
-            await store.write(
-                lambda state, at=at, key=key: state.app_add(carrier="tencent", name="demo", key_hash=key, created_at=at)
-            )
+            app: dict[str, Any] = {"carrier": "tencent", "name": "demo", "key_hash": key}
+            await store.write(partial(State.app_add, **app, created_at=at))
         await store.write(
             lambda state: state.app_add(
                 carrier="tencent", name="shop", key_hash="k", created_at=1, callers=["075583763333"]
@@ -315,7 +320,7 @@ async def test_pins_blocks_refusals_and_audit(tmp_path: Path) -> None:
         pins, blocks = await store.reader.pins(), await store.reader.blocks()
         await store.write(lambda state: state.block_remove(number))
         for now in (lab.NOW, lab.NOW + 86_400):
-            await store.write(lambda state, now=now: state.refusals_add({("tencent", "expired"): 2}, now=now))
+            await store.write(partial(State.refusals_add, counts={("tencent", "expired"): 2}, now=now))
         await store.write(lambda state: state.audit_append(at_us=1, actor="ops", action="reveal", detail={"seq": 1}))
         refusals, left = await store.reader.refusals(), await store.reader.blocks()
 

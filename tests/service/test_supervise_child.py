@@ -118,6 +118,19 @@ print(pid, flush=True)
     await asyncio.to_thread(until, lambda: not is_alive(grandchild), seconds=5)
 
 
+async def test_watching_may_be_given_up_at_any_moment(tmp_path: Path) -> None:
+    """A child that dies while we are told to stop is still stopped in order, with its log complete."""
+    child = await python("print('last words')", tmp_path / "log")
+    for _ in range(20):
+        watching = asyncio.create_task(child.died())
+        await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    assert await child.stop()
+    assert (tmp_path / "log").read_text() == "last words\n"
+
+
 def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
     """Not even kill -9 of the parent leaves a child: the kernel tells it."""
     log = tmp_path / "log"

@@ -1,5 +1,7 @@
 """What a child's log keeps, and what it must not."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,20 @@ def test_a_flood_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(sizes) == 4
     assert max(sizes) <= 200_001 + 1000
     assert log.last[-1].startswith("y")
+
+
+def test_a_full_disk_costs_lines_but_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would empty the child's pipe any more, and the child would come to a halt at its next line."""
+    log = LogFile(tmp_path / "a.log")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        log.write(b"lost\n")
+    log.write(b"kept\n")
+    log.close()
+
+    assert (tmp_path / "a.log").read_bytes() == b"kept\n"
+    assert list(log.last) == ["lost", "kept"]

@@ -5,7 +5,7 @@ from receiver.store.sqlite.lock import locked
 from receiver.store.sqlite.paths import StoreFiles
 from receiver.store.sqlite.reader import SqliteReader
 from receiver.store.sqlite.reading import Rules, callee_hash
-from receiver.store.sqlite.rebuild import Rebuilt, StoppedError, folding, needs_rebuild, rebuild
+from receiver.store.sqlite.rebuilding import Rebuilt, StoppedError, folding, needs_rebuild, rebuild
 from receiver.store.sqlite.state import State
 
 __all__ = [

@@ -77,7 +77,7 @@ class CallTable:
         (self._last_id,) = self._connection.execute(_LAST_ID).fetchone()
 
     def load(self, keys: Iterable[CallKey]) -> dict[CallKey, CallState]:
-        """The state of each of these calls, a new one for a call without a row."""
+        """The state of each of these calls; those without a row are numbered in this order."""
         states: dict[CallKey, CallState | None] = dict.fromkeys(keys)
         wanted = orjson.dumps([hash_of(key) for key in states]).decode()
         for row in self._connection.execute(_SELECT_BY_KEY, (wanted,)):

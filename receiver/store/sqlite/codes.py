@@ -1,5 +1,6 @@
 """Small numbers for outcomes and sums, as the derived tables keep them. Knows no row."""
 
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -17,6 +18,17 @@ sums_of: Final = attrgetter(*MEASURE_NAMES)
 """The sums of a `Measures` as a tuple, in the order of the roll-ups' columns."""
 
 
-def measures_of(sums: tuple[int, ...]) -> Measures:
-    """Measures from sums in the order of the roll-ups' columns."""
-    return Measures(**dict(zip(MEASURE_NAMES, sums, strict=True)))
+def measures_of(sums: Sequence[int]) -> Measures:
+    """Measures from sums in the order of the roll-ups' columns; spelled out, because series make ten thousands."""
+    return Measures(
+        calls=sums[0],
+        billed_minutes=sums[1],
+        keypressed=sums[2],
+        short=sums[3],
+        conflicts=sums[4],
+        contradictions=sums[5],
+        timed_to_answer=sums[6],
+        seconds_to_answer=sums[7],
+        timed_talk=sums[8],
+        talk_seconds=sums[9],
+    )

@@ -2,18 +2,28 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from receiver.errors import StoreError
+from receiver.errors import DamagedError, DiskFullError, StoreError
 
 _CHECKPOINT_PAGES: Final = 1000
 _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _BUSY_MS: Final = 5000
 _CACHE_KIB: Final = 32 * 1024
+# Strict tables came with 3.37, the operator ->> with 3.38.
+_OLDEST_SQLITE: Final = (3, 38, 0)
+
+# https://www.sqlite.org/rescode.html: the lower eight bits say what, the rest says which.
+_PRIMARY_CODE: Final = 0xFF
+_KINDS: Final = {
+    sqlite3.SQLITE_FULL: DiskFullError,
+    sqlite3.SQLITE_CORRUPT: DamagedError,
+    sqlite3.SQLITE_NOTADB: DamagedError,
+}
 
 READ_ONLY_PRAGMAS: Final = (
     f"pragma busy_timeout = {_BUSY_MS}",
@@ -44,6 +54,9 @@ def open_writer(path: Path, *, synchronous: Synchronous) -> sqlite3.Connection:
     Raises:
         StoreError: the file cannot be opened, or does not become as durable as asked.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for this store; {oldest} or later is needed")
     with readable_errors(path.name):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -111,6 +124,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def inserted(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> int:
+    """Insert, and give the number of the (last) new row."""
+    row_id = connection.execute(statement, values).lastrowid
+    assert row_id is not None  # noqa: S101 -- sqlite3 gives one after every insert
+    return row_id
+
+
 @contextmanager
 def readable_errors(name: str) -> Iterator[None]:
     """Turn the errors of SQLite and of the file system into one clear line.
@@ -128,5 +148,7 @@ def readable_errors(name: str) -> Iterator[None]:
 
 def store_error(name: str, exc: sqlite3.Error) -> StoreError:
     """Say what SQLite refuses, by its own name for it where there is one."""
-    code = getattr(exc, "sqlite_errorname", None)
-    return StoreError(f"{name}: {exc} ({code})" if code else f"{name}: {exc}")
+    # Errors that the module raises by itself have no code.
+    code, code_name = getattr(exc, "sqlite_errorcode", 0), getattr(exc, "sqlite_errorname", None)
+    kind = _KINDS.get(code & _PRIMARY_CODE, StoreError)
+    return kind(f"{name}: {exc} ({code_name})" if code_name else f"{name}: {exc}")

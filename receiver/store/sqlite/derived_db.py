@@ -46,8 +46,9 @@ class Watermark:
 class DerivedDb:
     """One file of derived tables, folded by these rules. One thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, source: JournalSource, rules: Rules) -> None:
+    def __init__(self, connection: sqlite3.Connection, source: JournalSource, rules: Rules, *, name: str) -> None:
         self._connection = connection
+        self._name = name
         self._source = source
         self._fold = Fold(connection, rules)
         self._mark = watermark(connection)
@@ -70,7 +71,7 @@ class DerivedDb:
             with readable_errors(path.name):
                 schema.migrate(connection, schema.DERIVED, name=path.name)
                 _adopt(connection, rules, path.name)
-                yield cls(connection, source, rules)
+                yield cls(connection, source, rules, name=path.name)
         finally:
             connection.close()
 
@@ -94,10 +95,15 @@ class DerivedDb:
         self._mark = watermark(self._connection)
 
     def apply(self, rows: Sequence[JournalRow]) -> None:
-        """Fold the next rows of the journal, at least one, and move the cursor to the last of them."""
+        """Fold the next rows of the journal, at least one, and move the cursor to the last of them.
+
+        Raises:
+            DiskFullError: there is no room; nothing was folded, and it can be tried again.
+            StoreError: it cannot be written, or is not what was folded before.
+        """
         decisions = self._decisions
         try:
-            with transaction(self._connection):
+            with readable_errors(self._name), transaction(self._connection):
                 self._apply(rows)
                 self._advance(rows)
         except BaseException:

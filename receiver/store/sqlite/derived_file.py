@@ -3,10 +3,11 @@
 import os
 import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from receiver.errors import StoreError
+from receiver.errors import DamagedError, StoreError
 from receiver.store.sqlite import schema
 from receiver.store.sqlite.connection import Synchronous, open_reader, open_writer, readable_errors
 from receiver.store.sqlite.derived_db import Watermark, watermark
@@ -24,12 +25,15 @@ _CHECKPOINT: Final = "pragma wal_checkpoint(truncate)"
 def settle(files: StoreFiles) -> None:
     """See that there is a file to read, finishing a replacement that was interrupted.
 
+    A file that this version cannot use gives way to an empty one: all that was in it can be computed again.
+
     Raises:
         StoreError: it cannot be made, or a projector holds on to it.
     """
     with locked(files.projector_lock, patience_seconds=PROJECTOR_PATIENCE_SECONDS):
         finish_replacement(files)
-        if not files.derived.exists():
+        if present(files.derived) is None:
+            discard(files.derived)
             connection = open_writer(files.derived, synchronous=Synchronous.NORMAL)
             try:
                 with readable_errors(files.derived.name):
@@ -39,19 +43,21 @@ def settle(files: StoreFiles) -> None:
 
 
 def present(path: Path) -> Watermark | None:
-    """How far a file is; None when there is none, or none that this version can use."""
+    """How far a file is; None when there is none, or it is damaged or another version's.
+
+    Raises:
+        StoreError: it cannot be read now.
+    """
     if not path.exists():
         return None
     try:
         connection = open_reader(path)
-    except StoreError:
+    except DamagedError:
         return None
     try:
-        if schema.version_of(connection, schema.DERIVED, name=path.name) != schema.DERIVED.version:
-            return None
-        return watermark(connection)
-    except (StoreError, sqlite3.Error):
-        # Damaged or another version's: all in it can be computed again.
+        with readable_errors(path.name):
+            return watermark(connection) if schema.is_present(connection, schema.DERIVED) else None
+    except DamagedError:
         return None
     finally:
         connection.close()
@@ -100,15 +106,17 @@ def _empty_log(path: Path) -> None:
     """Move the old file's log into it, so that whoever opens it until it is replaced finds a whole file."""
     if present(path) is None:
         return
-    connection = open_writer(path, synchronous=Synchronous.NORMAL)
-    try:
+    with suppress(DamagedError), closing(open_writer(path, synchronous=Synchronous.NORMAL)) as connection:
         deadline = time.monotonic() + _READERS_PATIENCE_SECONDS
-        while connection.execute(_CHECKPOINT).fetchone()[0]:
+        while _is_busy(connection, path.name):
             if time.monotonic() > deadline:
                 raise StoreError(f"{path.name}: a reader holds on to it; stop it and rebuild again")
             time.sleep(_RETRY_SECONDS)
-    finally:
-        connection.close()
+
+
+def _is_busy(connection: sqlite3.Connection, name: str) -> bool:
+    with readable_errors(name):
+        return bool(connection.execute(_CHECKPOINT).fetchone()[0])
 
 
 def _synchronise(path: Path) -> None:

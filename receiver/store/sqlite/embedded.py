@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -74,9 +74,9 @@ async def open_store(directory: Path, *, quotas: Quotas) -> AsyncIterator[Sqlite
         StoreError: it cannot be opened, is a newer version's, or does not become durable.
     """
     files = StoreFiles(directory)
-    files.make()
-    with locked(files.lock), _open_journal(files) as connection:
-        await asyncio.to_thread(derived_file.settle, files)
+    stack = ExitStack()
+    try:
+        connection = await asyncio.to_thread(_enter, files, stack)
         async with SqliteReader.open(files) as reader:
             store = SqliteStore(connection, quotas, reader)
             try:
@@ -84,6 +84,16 @@ async def open_store(directory: Path, *, quotas: Quotas) -> AsyncIterator[Sqlite
                 await store.checkpoint()
             finally:
                 await store._close()  # noqa: SLF001 -- its own opener
+    finally:
+        await asyncio.to_thread(stack.close)
+
+
+def _enter(files: StoreFiles, stack: ExitStack) -> sqlite3.Connection:
+    files.make()
+    stack.enter_context(locked(files.lock))
+    connection = stack.enter_context(_open_journal(files))
+    derived_file.settle(files)
+    return connection
 
 
 @contextmanager

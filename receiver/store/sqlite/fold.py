@@ -84,7 +84,7 @@ class Fold:
             self.connection.execute(_FOLD_ERROR, (reading.row.seq, reading.problem))
 
     def _fold(self, readings: Sequence[Reading]) -> None:
-        states = self.table.load({key for reading in readings for key in reading.calls})
+        states = self.table.load([key for reading in readings for key in reading.calls])
         earliest = self._earliest(readings, states)
         links: list[tuple[int, ...]] = []
         for reading in readings:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -14,13 +14,13 @@ from receiver.model import (
     Delivery,
     Disposition,
     Entry,
-    Peer,
     Receipt,
     Undecodable,
 )
 from receiver.store import standing
 from receiver.store.interface import Quotas
-from receiver.store.sqlite.connection import readable_errors, transaction
+from receiver.store.sqlite.connection import inserted, readable_errors, transaction
+from receiver.store.sqlite.identities import Identities
 
 Result: TypeAlias = Receipt | RowRefusedError | QuotaError
 _Row: TypeAlias = tuple[Any, ...]
@@ -31,8 +31,6 @@ _DATA_ERRORS: Final = (
     OverflowError, TypeError, ValueError,
 )  # fmt: skip
 _DAY: Final = 24 * 60 * 60
-_SEEN_EVERY_SECONDS: Final = 60
-_REMEMBERED: Final = 1024
 
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = """
@@ -42,15 +40,6 @@ values
 # One statement for many rows: each statement gives the interpreter's lock away and has to win it back.
 _CHUNKS: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 _INSERT_MANY: Final = {size: _INSERT + ", ".join([_ROW] * size) for size in _CHUNKS}
-
-_PEER: Final = "select id, last_seen_at from peer where carrier = ? and sha256 = ?"
-_ADD_PEER: Final = """
-insert into peer (carrier, subject, issuer, serial, sha256, not_after, first_seen_at, last_seen_at)
-values (?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_SEE_PEER: Final = "update peer set last_seen_at = ? where id = ?"
-_TLS: Final = "select id from tls where protocol = ? and cipher = ?"
-_ADD_TLS: Final = "insert into tls (protocol, cipher) values (?, ?)"
 
 _QUOTA_USED: Final = "select n from quota_day where day = ? and carrier = ? and app = ? and what = ?"
 _USE_QUOTA: Final = """
@@ -82,8 +71,7 @@ class JournalDb:
     def __init__(self, connection: sqlite3.Connection, quotas: Quotas) -> None:
         self._connection = connection
         self._limits = {"unknown_kind": quotas.unknown_kind, "quarantine": quotas.quarantine, "held": quotas.held}
-        self._peers: dict[tuple[str, str], _Known] = {}
-        self._tls: dict[tuple[str, str], int] = {}
+        self._identities = Identities(connection)
 
     def append(self, entries: Sequence[Entry]) -> list[Receipt | Exception]:
         """Keep the entries, all in one transaction; see `interface.Commit`.
@@ -113,7 +101,7 @@ class JournalDb:
             with transaction(self._connection):
                 return self._write(entries)
         except BaseException:
-            self._forget()
+            self._identities.forget()
             raise
 
     def _one_by_one(self, entries: Sequence[Entry]) -> list[Result]:
@@ -121,7 +109,7 @@ class JournalDb:
             with transaction(self._connection):
                 return [self._safely(entry) for entry in entries]
         except BaseException:
-            self._forget()
+            self._identities.forget()
             raise
 
     def _safely(self, entry: Entry) -> Result:
@@ -130,16 +118,11 @@ class JournalDb:
             (result,) = self._write([entry])
         except _DATA_ERRORS as exc:
             self._connection.execute("rollback to entry")
-            self._forget()
+            self._identities.forget()
             # The error's own words may quote the row.
             result = RowRefusedError(f"journal.db: a row was refused ({type(exc).__name__})")
         self._connection.execute("release entry")
         return result
-
-    def _forget(self) -> None:
-        # What a rolled-back transaction numbered has no number.
-        self._peers.clear()
-        self._tls.clear()
 
     def _write(self, entries: Sequence[Entry]) -> list[Result]:
         results: dict[int, Result] = {}
@@ -166,16 +149,11 @@ class JournalDb:
         while start < len(rows):
             size = next(size for size in _CHUNKS if size <= len(rows) - start)
             values = [value for row in rows[start : start + size] for value in row]
-            last = self._insert_one(_INSERT_MANY[size], values)
+            last = inserted(self._connection, _INSERT_MANY[size], values)
             # One writer: the rows of one statement are numbered without a gap, in their order.
             seqs.extend(range(last - size + 1, last + 1))
             start += size
         return iter(seqs)
-
-    def _insert_one(self, statement: str, values: Sequence[Any]) -> int:
-        row_id = self._connection.execute(statement, values).lastrowid
-        assert row_id is not None  # noqa: S101 -- sqlite3 gives one after every insert
-        return row_id
 
     def _delivery_refusal(self, delivery: Delivery) -> QuotaError | None:
         if delivery.disposition is Disposition.HELD:
@@ -201,8 +179,8 @@ class JournalDb:
             delivery.app,
             delivery.kind,
             int(delivery.disposition is Disposition.HELD),
-            self._peer_id(delivery.peer, delivery.received_us // MICROSECONDS),
-            self._tls_id(delivery.tls_protocol, delivery.tls_cipher),
+            self._identities.peer(delivery.peer, seen_at=delivery.received_us // MICROSECONDS),
+            self._identities.tls(delivery.tls_protocol, delivery.tls_cipher),
             delivery.sha256,
             len(delivery.body),
             delivery.body,
@@ -215,7 +193,7 @@ class JournalDb:
             refusal = self._use_quota(entry, "quarantine")
             if refusal is not None:
                 return refusal
-            row_id = self._insert_one(_QUARANTINE, self._quarantine_row(entry))
+            row_id = inserted(self._connection, _QUARANTINE, self._quarantine_row(entry))
         else:
             (row_id,) = quarantined
             self._connection.execute(_QUARANTINE_AGAIN, (entry.received_us, row_id))
@@ -228,7 +206,7 @@ class JournalDb:
             entry.received_us,
             entry.carrier,
             entry.app,
-            self._peer_id(entry.peer, entry.received_us // MICROSECONDS),
+            self._identities.peer(entry.peer, seen_at=entry.received_us // MICROSECONDS),
             orjson.dumps(dict(entry.headers)).decode(),
             entry.sha256,
             len(entry.body),
@@ -237,39 +215,6 @@ class JournalDb:
             entry.offset,
             entry.answered_status,
         )
-
-    def _peer_id(self, peer: Peer, seen_at: int) -> int:
-        key = (peer.carrier, peer.sha256)
-        known = self._peers.get(key) or self._find_peer(peer, seen_at)
-        if seen_at >= known.last_seen_at + _SEEN_EVERY_SECONDS:
-            known = _Known(known.id, seen_at)
-            self._connection.execute(_SEE_PEER, (seen_at, known.id))
-        if len(self._peers) >= _REMEMBERED:
-            self._peers.clear()
-        self._peers[key] = known
-        return known.id
-
-    def _find_peer(self, peer: Peer, seen_at: int) -> "_Known":
-        row = self._connection.execute(_PEER, (peer.carrier, peer.sha256)).fetchone()
-        if row is not None:
-            return _Known(*row)
-        names = (peer.carrier, peer.subject, peer.issuer, peer.serial, peer.sha256)
-        return _Known(self._insert_one(_ADD_PEER, (*names, peer.not_after, seen_at, seen_at)), seen_at)
-
-    def _tls_id(self, protocol: str, cipher: str) -> int:
-        known = self._tls.get((protocol, cipher))
-        if known is None:
-            row = self._connection.execute(_TLS, (protocol, cipher)).fetchone()
-            known = int(row[0]) if row else self._insert_one(_ADD_TLS, (protocol, cipher))
-            self._tls[protocol, cipher] = known
-        return known
-
-
-class _Known(NamedTuple):
-    """A peer that has a number."""
-
-    id: int
-    last_seen_at: int
 
 
 def _decision_row(decision: Decision) -> _Row:

@@ -16,6 +16,7 @@ from receiver.store.levels import Calendar, Piece, cover_arrivals, cover_calls
 from receiver.store.sqlite.codes import ANSWERED, CODE_OF, PENDING
 from receiver.store.sqlite.rollups import Seconds
 
+# Joins are crossed so that SQLite keeps their order: pieces of the span first. Left to choose, it starts with scopes.
 _PIECES: Final = """
 with piece (edge, level, first, past) as materialized (
   select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(:pieces)
@@ -40,7 +41,7 @@ where piece.level is not null
 _FROM_CALLS: Final = """
 from piece
 cross join call on call.event_at >= piece.first and call.event_at < piece.past
-join scope on scope.id = call.scope_id
+cross join scope on scope.id = call.scope_id
 where piece.level is null
 """
 _FROM_HISTOGRAM: Final = """
@@ -66,7 +67,7 @@ _CALLEES: Final = """
 select count(distinct callee_hash), count(distinct case when outcome = :answered then callee_hash end)
 """
 _IN_SPAN: Final = """
-from call join scope on scope.id = call.scope_id where call.event_at >= :start and call.event_at < :end
+from call cross join scope on scope.id = call.scope_id where call.event_at >= :start and call.event_at < :end
 """
 
 # Which scopes: those of the whole carrier, of one of its parts, or of the full key.

@@ -1,5 +1,6 @@
 """The store's reading side: each question on a connection and a snapshot of its own, or several on one snapshot."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -24,7 +25,7 @@ from receiver.store.interface import (
 from receiver.store.sqlite import deliveries, rules, source, state, tokens
 from receiver.store.sqlite.paths import StoreFiles
 from receiver.store.sqlite.pool import CONNECTIONS, TIME_LIMIT_SECONDS, Pool
-from receiver.store.sqlite.view import View
+from receiver.store.sqlite.view import Calendars, View
 
 
 class SqliteReader:
@@ -34,6 +35,7 @@ class SqliteReader:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._calendars: Calendars = {}
 
     @classmethod
     @asynccontextmanager
@@ -45,7 +47,7 @@ class SqliteReader:
         Raises:
             StoreError: there is no store.
         """
-        files.require()
+        await asyncio.to_thread(files.require)
         async with Pool.open(files, connections=connections, time_limit_seconds=time_limit_seconds) as pool:
             yield cls(pool)
 
@@ -53,7 +55,7 @@ class SqliteReader:
     async def snapshot(self) -> AsyncIterator[View]:
         """Several questions about calls whose answers agree with each other; they share one time limit."""
         async with self._pool.borrow() as connection:
-            yield await View.on(connection)
+            yield await View.on(connection, self._calendars)
 
     async def progress(self) -> Progress:  # noqa: D102 -- as the protocol says; so are all below
         async with self.snapshot() as view:

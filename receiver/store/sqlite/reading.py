@@ -14,12 +14,9 @@ from receiver.model import MICROSECONDS, Call, CallKind, CallReport, Event, KeyP
 from receiver.statistics.contribution import contribution
 from receiver.statistics.tally import MEASURE_NAMES, Measures
 from receiver.store.levels import FINE_SECONDS
+from receiver.store.sqlite import derived_tables
 from receiver.store.sqlite.call_table import CallKey, hash_of
-from receiver.store.sqlite.schema import DERIVED
 from receiver.store.sqlite.source import JournalRow
-
-FOLD_VERSION: Final = 1
-"""To be raised whenever the same journal gives other derived tables: by a decoder, the fold or a contribution."""
 
 _HASH_BYTES: Final = 16
 _MAX_LAG_SECONDS: Final = 24 * 60 * 60
@@ -43,8 +40,7 @@ class Rules:
     def fingerprint(self) -> str:
         """A text that changes when the tables must be computed anew; it tells nothing of the secret."""
         facts = {
-            "fold": FOLD_VERSION,
-            "schema": DERIVED.version,
+            "version": derived_tables.VERSION,
             "zone": self.zone.key,
             "fine_seconds": FINE_SECONDS,
             "short_seconds": {kind.value: seconds for kind, seconds in self.short_seconds.items()},

@@ -79,7 +79,7 @@ def _move(fold: Fold, source: JournalSource, rows: Iterable[tuple[JournalRow, St
 def _read_again(fold: Fold, source: JournalSource, rows: Iterable[JournalRow]) -> None:
     """Fold rows that said nothing so far and can be read now.
 
-    Whatever else a changed decoder reads differently is the matter of a rebuild: see `FOLD_VERSION`.
+    Whatever else a changed decoder reads differently is the matter of a rebuild: see `derived_tables.VERSION`.
     """
     come: list[Reading] = []
     for reading in [read(row, fold.rules) for row in rows]:
@@ -100,7 +100,7 @@ def _read_again(fold: Fold, source: JournalSource, rows: Iterable[JournalRow]) -
 def _relink(fold: Fold, source: JournalSource, *, gone: Sequence[Reading], come: Sequence[Reading]) -> None:
     """Take deliveries away from their calls and give others to theirs, then fold these calls from what they have."""
     fold.connection.executemany(_DROP_FOLD_ERROR, [(each.row.seq,) for each in gone if each.problem is not None])
-    states = fold.table.load({key for reading in (*gone, *come) for key in reading.calls})
+    states = fold.table.load([key for reading in (*gone, *come) for key in reading.calls])
     links = _links_of(fold, states.values())
     before = {call_id: _repetitions(each) for call_id, each in links.items()}
     lost, won = _links(gone, states), _links(come, states)

@@ -1,14 +1,15 @@
 """Answers about calls and arrivals from one snapshot of the derived tables. Writes nothing."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Self, TypeAlias
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from receiver.model import Outcome, Span
-from receiver.statistics.tally import NOTHING, Arrivals, Callees, Measures
+from receiver.statistics.tally import Arrivals, Callees, Measures
 from receiver.store.interface import CallRow, Cell, DeliveryRow, Dimension, Filters, HistogramOf, Progress
 from receiver.store.levels import Calendar
 from receiver.store.sqlite import call_table, deliveries, questions
@@ -28,6 +29,10 @@ _CUTS: Final = "select floor, rules from progress"
 _SECONDS: Final[Mapping[HistogramOf, Seconds]] = {"time_to_answer": Seconds.TIME_TO_ANSWER, "talk": Seconds.TALK}
 
 
+Calendars: TypeAlias = dict[str, Calendar]
+"""Remembers, from one snapshot to the next, the days of the rules that the tables were computed with."""
+
+
 class View:
     """One snapshot: all answers of one view agree with each other."""
 
@@ -36,13 +41,16 @@ class View:
         self._cuts = cuts
 
     @classmethod
-    async def on(cls, connection: Connection) -> "View":
+    async def on(cls, connection: Connection, calendars: Calendars) -> Self:
         """Begin a snapshot; it ends when the connection is given back."""
         await connection.rows("begin")
         ((floor, rules),) = await connection.rows(_CUTS)
-        # The days of the roll-ups are those of the zone they were computed with. Without rules there are none yet.
-        zone = orjson.loads(rules)["zone"] if rules else "UTC"
-        return cls(connection, Cuts(Calendar(ZoneInfo(zone)), floor))
+        if rules not in calendars:
+            # Reads the zone's file.
+            calendar = await asyncio.to_thread(_calendar, rules)
+            calendars.clear()
+            calendars[rules] = calendar
+        return cls(connection, Cuts(calendars[rules], floor))
 
     async def progress(self) -> Progress:
         """How far the projector is."""
@@ -73,7 +81,8 @@ class View:
             if group_by is Dimension.OUTCOME:
                 key = outcome.value  # noqa: PLW2901 -- the rows are grouped by outcome anyway
             tally = cells.setdefault((number, key), {})
-            tally[outcome] = tally.get(outcome, NOTHING) + measures_of(tuple(sums))
+            measures = measures_of(sums)
+            tally[outcome] = tally[outcome] + measures if outcome in tally else measures
         return [
             Cell(key=key, start=starts[number], tally=tally)
             for (number, key), tally in sorted(cells.items(), key=lambda cell: (cell[0][0], cell[0][1] or ""))
@@ -140,6 +149,11 @@ class View:
 
     async def _ask(self, question: Question) -> list[Any]:
         return await self._connection.rows(question.statement, question.values)
+
+
+def _calendar(rules: str) -> Calendar:
+    """The days of the roll-ups are those of the zone they were computed with. Without rules there are none yet."""
+    return Calendar(ZoneInfo(orjson.loads(rules)["zone"] if rules else "UTC"))
 
 
 def _call_row(row: Sequence[Any]) -> CallRow:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from receiver.errors import StoreError
+from receiver.errors import DamagedError, StoreError
 from receiver.store.sqlite import derived_file
 from receiver.store.sqlite.compare import difference
 from receiver.store.sqlite.connection import Synchronous
@@ -38,6 +38,13 @@ class Rebuilt:
     is_same_rules: bool
 
 
+def _differences(files: StoreFiles) -> tuple[str, ...] | None:
+    try:
+        return tuple(difference(files.derived, files.rebuilt))
+    except DamagedError:  # which is why somebody rebuilds
+        return None
+
+
 @contextmanager
 def folding(files: StoreFiles, rules: Rules) -> Iterator[tuple[JournalSource, DerivedDb]]:
     """The journal and the tables it is folded into. Under the projector's lock.
@@ -50,12 +57,14 @@ def folding(files: StoreFiles, rules: Rules) -> Iterator[tuple[JournalSource, De
 
 
 def needs_rebuild(files: StoreFiles, rules: Rules) -> bool:
-    """Whether there are derived tables, and other rules computed them. Under the projector's lock."""
-    derived_file.finish_replacement(files)
+    """Whether other rules computed the derived tables, or they are so far behind that a rebuild is the short way."""
     present = derived_file.present(files.derived)
     if present is None:
-        return files.derived.exists()
-    return present.cursor > 0 and present.rules != rules.fingerprint()
+        return True
+    if present.cursor:
+        return present.rules != rules.fingerprint()
+    with JournalSource.open(files.journal) as source:
+        return source.last_seq() > BATCH_ROWS
 
 
 def rebuild(
@@ -76,6 +85,8 @@ def rebuild(
     derived_file.finish_replacement(files)
     with JournalSource.open(files.journal) as source:
         old = derived_file.present(files.derived)
+        if old and not old.cursor:
+            old = None
         upto = old.cursor if old else source.last_seq()
         count = source.count(upto=upto)
         with DerivedDb.open(files.rebuilt, source, rules, synchronous=Synchronous.OFF) as new:
@@ -87,6 +98,6 @@ def rebuild(
                 new.apply(rows)
                 done += len(rows)
                 on_progress(done, count)
-    differences = tuple(difference(files.derived, files.rebuilt)) if old else None
+    differences = _differences(files) if old else None
     derived_file.complete(files)
     return Rebuilt(rows=done, differences=differences, is_same_rules=bool(old and old.rules == rules.fingerprint()))
