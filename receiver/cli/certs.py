@@ -8,11 +8,18 @@ from typing import Final
 import click
 
 from receiver.cli import certs_show as show
+from receiver.cli.certs_check import check
+from receiver.cli.certs_choice import choose, is_valid
+from receiver.cli.certs_export import export_
+from receiver.cli.certs_inspect import inspect
 from receiver.cli.certs_place import FILE, Place, content, passphrase_in, placed, with_passphrase
+from receiver.cli.certs_reload import reload
+from receiver.cli.certs_renew import renew
+from receiver.cli.certs_rotate import rotate_ca
+from receiver.cli.certs_server import install_server
 from receiver.cli.certs_verify import verify
 from receiver.errors import CertificateError, UsageError
 from receiver.pki import authority, issuing, keys
-from receiver.pki.issuing import Issued
 from receiver.pki.profiles import Purpose
 
 _PURPOSE: Final = click.Choice([purpose.value for purpose in Purpose])
@@ -25,7 +32,6 @@ _REASONS: Final = {
     "superseded": "superseded",
     "cessation-of-operation": "cessationOfOperation",
 }
-_SERIAL_DIGITS: Final = 8
 
 
 @click.group("certs")
@@ -141,13 +147,13 @@ def revoke(  # noqa: PLR0913 -- one argument for each option
     """Revoke a certificate and write the CRL: WHICH is a serial, a SHA-256, a file, or a carrier with only one."""
     place, now = Place.of(home, pki), _now()
     everything = issuing.issued(authority.find(place.pki))
-    one = _choose(everything, which, now=now)
+    one = choose(everything, which, now=now)
     revoked = issuing.revoke(one, reason=_REASONS[reason], now=now, passphrase=passphrase_in(passphrase_file))
     carriers = place.publish_crl(one.authority)
     others = [
         other
         for other in everything
-        if other.carrier and other.carrier == one.carrier and other.path != one.path and _is_valid(other, now=now)
+        if other.carrier and other.carrier == one.carrier and other.path != one.path and is_valid(other, now=now)
     ]
     show.revocation(one, revoked, carriers=carriers, others=others, is_json=is_json)
 
@@ -169,31 +175,9 @@ def crl(*, purpose: str | None, passphrase_file: Path | None, home: Path, pki: P
     show.crls(found, carriers, is_json=is_json)
 
 
-command.add_command(verify)
+for _command in (check, export_, inspect, install_server, reload, renew, rotate_ca, verify):
+    command.add_command(_command)
 
 
 def _now() -> int:
     return int(time.time())
-
-
-def _choose(everything: list[Issued], which: str, *, now: int) -> Issued:
-    found = [one for one in everything if _is_named(one, which.replace(":", "").lower())]
-    if not found and Path(which).is_file():
-        wanted = authority.load_certificate(Path(which))
-        found = [one for one in everything if one.certificate == wanted]
-    if not found:
-        found = [one for one in everything if one.carrier == which and _is_valid(one, now=now)]
-    if not found:
-        raise UsageError(f"{which}: no certificate issued here has this serial, SHA-256, file or carrier")
-    if len(found) > 1:
-        serials = ", ".join(one.serial for one in found)
-        raise UsageError(f"{which} means several certificates; name one by its serial: {serials}")
-    return found[0]
-
-
-def _is_named(one: Issued, text: str) -> bool:
-    return text == one.sha256 or (len(text) >= _SERIAL_DIGITS and one.serial.endswith(text.lstrip("0")))
-
-
-def _is_valid(one: Issued, *, now: int) -> bool:
-    return one.revoked is None and now <= one.not_after

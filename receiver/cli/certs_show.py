@@ -101,12 +101,12 @@ def _show(facts: Mapping[str, Any], *, lines: Iterable[str], is_json: bool) -> N
     if is_json:
         click.echo(json.dumps(facts))
         return
-    table = Table(show_header=False, box=None)
+    width = max(len(name) for name in facts)
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else value
         if shown:
-            table.add_row(name.replace("_", " "), Text(printable(str(shown)), overflow="fold"))
-    Console().print(table)
+            # No table: a path that is broken into two lines cannot be copied.
+            click.echo(f"{name.replace('_', ' '):<{width}}  {printable(str(shown))}")
     for line in lines:
         click.echo(printable(line))
 
