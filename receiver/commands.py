@@ -52,6 +52,11 @@ def _roles(names: list[str]) -> list[Role]:
     return [Role(name) for name in names]
 
 
+def _files_changed(state: State, *, carrier: str, files: list[str]) -> None:
+    """The trust files of a carrier were changed beside the store: all there is to do is to record it."""
+    del state, carrier, files
+
+
 QUESTIONS: Final[Mapping[str, Command]] = {
     "token_list": State.token_list,
     "app_list": State.app_list,
@@ -65,11 +70,17 @@ CHANGES: Final[Mapping[str, Command]] = {
     "token_revoke": State.token_revoke,
     "signin_code_create": _signin_code_create,
     "app_add": State.app_add,
+    "app_declare": State.app_declare,
+    "app_rotate": State.app_rotate,
+    "app_drop_old_key": State.app_drop_old_key,
+    "app_callers": State.app_callers,
     "app_remove": State.app_remove,
     "pin_add": State.pin_add,
     "pin_remove": State.pin_remove,
     "block_add": State.block_add,
     "block_remove": State.block_remove,
+    "trust_install": _files_changed,
+    "trust_remove": _files_changed,
     "quarantine_dismiss": State.quarantine_dismiss,
 }
 """Commands that change something, and are audited."""

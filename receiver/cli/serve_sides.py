@@ -55,7 +55,10 @@ def _desk(parts: Parts) -> Desk:
         write=store.write,
         doorkeeper=doorkeeper,
         unready=parts.unready,
-        trust_warnings=lambda: parts.trust.warnings(now=now_us() // MICROSECONDS),
+        trust_warnings=lambda: [
+            *parts.trust.warnings(now=now_us() // MICROSECONDS),
+            *parts.upkeep.rules.warnings(),
+        ],
         handshakes=lambda: parts.audit.last,
         now_us=now_us,
     )

@@ -3,6 +3,7 @@
 from receiver.trust.header import Forwarded
 from receiver.trust.material import Material
 from receiver.trust.pins import (
+    ACCEPT_UNPINNED,
     Block,
     FingerprintBlock,
     FingerprintPin,
@@ -20,6 +21,7 @@ from receiver.trust.policy import CarrierTrust, Verifier
 from receiver.trust.profiles import Strictness
 
 __all__ = [
+    "ACCEPT_UNPINNED",
     "Block",
     "CarrierTrust",
     "FingerprintBlock",

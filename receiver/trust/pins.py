@@ -52,6 +52,9 @@ class SerialBlock:
     serial: str
 
 
+ACCEPT_UNPINNED: Final = "any"
+"""The kind of a row among a carrier's pins that is none: it says that certificates under no pin are not held."""
+
 Pin: TypeAlias = NamePin | SanPin | FingerprintPin
 Block: TypeAlias = FingerprintBlock | SerialBlock
 

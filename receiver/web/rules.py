@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from receiver.errors import UsageError
+from receiver.logs import printable
 from receiver.model import MICROSECONDS
 from receiver.store.interface import AppRow, BlockRow, PinRow, Reader
-from receiver.trust import Block, Pin, Verifier, block_from, pin_from
+from receiver.trust import ACCEPT_UNPINNED, Block, Pin, Verifier, block_from, pin_from
 from receiver.trust.files import TrustFiles
 from receiver.web.edge import Edge
 from receiver.web.targets import Declared
@@ -49,13 +50,32 @@ class Rules:
             if seen != self._seen:
                 _, pins, blocks = seen
                 carriers = list(self._files.carriers())
-                self._verifier.replace(self._files.carriers(pins=_pins(pins), blocks=_blocks(blocks, carriers)))
+                self._verifier.replace(
+                    self._files.carriers(
+                        pins=_pins(pins), blocks=_blocks(blocks, carriers), accept_unpinned=set(_not_holding(pins))
+                    )
+                )
                 self._seen = seen
+
+    def warnings(self) -> list[str]:
+        """What a person should know about the rules in force, one line each."""
+        reasons = _not_holding(self._seen[1]) if self._seen else {}
+        return [
+            f"{carrier}: holding is off, every certificate of its CAs is accepted as the carrier's: {printable(reason)}"
+            for carrier, reason in reasons.items()
+        ]
+
+
+def _not_holding(rows: Sequence[PinRow]) -> Mapping[str, str]:
+    """The carriers whose deliveries under no pin are not held, and why."""
+    return {row.carrier: row.reason for row in rows if row.columns.get("kind") == ACCEPT_UNPINNED}
 
 
 def _pins(rows: Sequence[PinRow]) -> Mapping[str, Sequence[Pin]]:
     pins: defaultdict[str, list[Pin]] = defaultdict(list)
     for row in rows:
+        if row.columns.get("kind") == ACCEPT_UNPINNED:
+            continue
         try:
             pins[row.carrier].append(pin_from(row.columns))
         except UsageError as exc:

@@ -28,6 +28,14 @@ where carrier = ?1 and name = ?2
   and id not in (select id from app_key where carrier = ?1 and name = ?2 order by id desc limit 2)
 """
 _DROP_APP: Final = "delete from app where carrier = ? and name = ?"
+_KEYS: Final = """
+select count(app_key.id) from app left join app_key on app_key.carrier = app.carrier and app_key.name = app.name
+where app.carrier = ? and app.name = ? group by app.name
+"""
+_DROP_OLD_KEY: Final = """
+delete from app_key
+where carrier = ?1 and name = ?2 and id <> (select max(id) from app_key where carrier = ?1 and name = ?2)
+"""
 _ADD_PIN: Final = """
 insert into pin (carrier, kind, issuer, subject, san, sha256, until, reason, created_at)
 values (:carrier, :kind, :issuer, :subject, :san, :sha256, :until, :reason, :created_at)
@@ -91,6 +99,57 @@ class Apps(Tables):
             self._connection.execute(_SET_CALLERS, (orjson.dumps(sorted(callers)).decode(), carrier, name))
         self._connection.execute(_ADD_KEY, (carrier, name, key_hash, created_at))
         self._connection.execute(_DROP_OLD_KEYS, (carrier, name))
+
+    def app_declare(
+        self, *, carrier: str, name: str, key_hash: str, created_at: int, callers: Iterable[str] = ()
+    ) -> None:
+        """Declare an application with its first key.
+
+        Raises:
+            UsageError: it is declared already.
+        """
+        if self._key_count(carrier, name) is not None:
+            raise UsageError(f"carrier {carrier} has an application {name} already")
+        self.app_add(carrier=carrier, name=name, key_hash=key_hash, created_at=created_at, callers=callers)
+
+    def app_rotate(self, *, carrier: str, name: str, key_hash: str, created_at: int) -> None:
+        """Give a declared application another key; the one it has stays valid.
+
+        Raises:
+            UsageError: it is not declared, or has two keys already, one of which somebody may be using.
+        """
+        if self._declared_keys(carrier, name) > 1:
+            raise UsageError(f"application {name} of {carrier} has two valid keys already; drop the old one first")
+        self.app_add(carrier=carrier, name=name, key_hash=key_hash, created_at=created_at)
+
+    def app_drop_old_key(self, *, carrier: str, name: str) -> None:
+        """End a rotation: only the newest key stays valid.
+
+        Raises:
+            UsageError: the application is not declared, or has one key only.
+        """
+        if self._declared_keys(carrier, name) < 2:  # noqa: PLR2004 -- the old one and the new one
+            raise UsageError(f"application {name} of {carrier} has one key only, so there is no old one")
+        self._connection.execute(_DROP_OLD_KEY, (carrier, name))
+
+    def app_callers(self, *, carrier: str, name: str, callers: Iterable[str]) -> None:
+        """Say anew which numbers a declared application calls from.
+
+        Raises:
+            UsageError: it is not declared.
+        """
+        self._declared_keys(carrier, name)
+        self._connection.execute(_SET_CALLERS, (orjson.dumps(sorted(callers)).decode(), carrier, name))
+
+    def _declared_keys(self, carrier: str, name: str) -> int:
+        count = self._key_count(carrier, name)
+        if count is None:
+            raise UsageError(f"carrier {carrier} has no application {name}")
+        return count
+
+    def _key_count(self, carrier: str, name: str) -> int | None:
+        row = self._connection.execute(_KEYS, (carrier, name)).fetchone()
+        return int(row[0]) if row else None
 
     def app_list(self) -> list[AppRow]:
         """The declared applications; keys oldest first."""
