@@ -1,14 +1,15 @@
 """Settings: one TOML file, each key also as an environment variable, checked once at start."""
 
+import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from receiver.carriers import PROFILES
@@ -16,8 +17,10 @@ from receiver.errors import SettingsError
 
 FILE_NAME: Final = "receiver.toml"
 ENV_PREFIX: Final = "RECEIVER_"
+ENV_FILE: Final = "RECEIVER_CONFIG"
+"""Names another settings file than the home's; `receiver --config` sets it for a command and its children."""
 # Read by the front doors, not settings of the receiver.
-_ENV_NOT_OURS: Final = frozenset({"RECEIVER_HOME", "RECEIVER_VENV"})
+_ENV_NOT_OURS: Final = frozenset({"RECEIVER_HOME", "RECEIVER_VENV", ENV_FILE})
 
 
 class _Section(BaseModel):
@@ -27,7 +30,7 @@ class _Section(BaseModel):
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("must be an IANA time zone such as Asia/Shanghai") from None
     return name
 
@@ -42,6 +45,20 @@ def _known_store(url: str) -> str:
     if urlsplit(url).scheme not in {"sqlite", "postgresql"}:
         raise ValueError("must be sqlite:///DIR or postgresql://host/db")
     return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _loopback(host: str) -> str:
+    if not is_loopback(host):
+        raise ValueError("must be a loopback address; whoever comes from elsewhere comes through nginx with TLS")
+    return host
 
 
 # What the file may say for what.
@@ -60,7 +77,7 @@ class Server(_Section):
     https_port: Port = 8443
     # "*" is every address, IPv4 and IPv6.
     https_host: Annotated[str, Field(pattern=r"^(\*|[0-9A-Fa-f:.]+|[A-Za-z0-9.-]{1,253})$")] = "127.0.0.1"
-    ops_host: str = "127.0.0.1"
+    ops_host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     ops_port: Port = 8080
     ops_tls: bool = False
 
@@ -147,6 +164,25 @@ class Settings(BaseSettings):
         """A production home refuses whatever exists only for development."""
         return self.mode == "production"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _profiles_are_named(cls, content: Any) -> Any:
+        """A carrier called like a profile has that one; a misspelt one is not silently a second carrier."""
+        for name, carrier in dict(content.get("carriers", {})).items():
+            if isinstance(carrier, Mapping) and "profile" not in carrier and name not in PROFILES:
+                known = ", ".join(sorted(PROFILES))
+                raise ValueError(f"carriers.{name}: a carrier of its own needs a profile, one of: {known}")
+        return content
+
+    @model_validator(mode="after")
+    def _sides_are_apart(self) -> Self:
+        server = self.server
+        if server.https_port == server.ops_port:
+            raise ValueError(f"server.https_port and server.ops_port are both {server.ops_port}; choose two ports")
+        if not self.is_production and not is_loopback(server.https_host):
+            raise ValueError(f"server.https_host = {server.https_host!r}: a development home listens on loopback only")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -167,7 +203,7 @@ def load(home: Path, *, file: Path | None = None) -> Settings:
     Raises:
         SettingsError: a key that is unknown, of the wrong type or impossible; names key, value and what is allowed.
     """
-    path = file or home / FILE_NAME
+    path = file or Path(os.environ.get(ENV_FILE) or home / FILE_NAME)
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -212,9 +248,18 @@ def _line(error: Any, origin: str) -> str:
     variable = ENV_PREFIX + "__".join(place).upper()
     source = f"environment variable {variable}" if variable in os.environ else origin
     if error["type"] == "extra_forbidden":
-        return f"{source}: unknown key {key}"
+        return f"{source}: unknown key {key} = {error['input']!r}; known: {', '.join(_known_keys(place[:-1]))}"
     message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{source}: {message}"
     return f"{source}: {key} = {error['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(place: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    if place:
+        model = Carrier if place[0] == "carriers" else type(Settings.model_fields[place[0]].default)
+    return sorted(model.model_fields)
 
 
 def _refuse_unknown_environment() -> None:

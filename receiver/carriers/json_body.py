@@ -15,6 +15,13 @@ _STRING_OR_NUMBER: Final = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?', re.DOTALL
 )
 _BEYOND_EVERYTHING: Final = b"1e300"
+# RFC 8259, section 8.2: the grammar allows half a surrogate pair, which no text can hold. A pair and any other escape
+# are matched first, so that only halves are left.
+_ESCAPE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_REPLACEMENT: Final = rb"\ufffd"
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -29,14 +36,14 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
-        document = _read_huge_numbers(content, skipped=len(body) - len(content))
+        document = _read_again(content, skipped=len(body) - len(content))
     if type(document) is not dict:
         raise UndecodableError(f"not a JSON object but {_name(document)}")
     return document
 
 
-def _read_huge_numbers(content: bytes, *, skipped: int) -> Any:
-    """Read again what orjson refused: `1e999` is JSON, and a huge number is no reason to refuse a callback."""
+def _read_again(content: bytes, *, skipped: int) -> Any:
+    """Read again what orjson refused: huge numbers and halves of surrogate pairs are JSON, too."""
     try:
         return orjson.loads(_STRING_OR_NUMBER.sub(_tame, content))
     except orjson.JSONDecodeError as exc:
@@ -45,10 +52,16 @@ def _read_huge_numbers(content: bytes, *, skipped: int) -> Any:
 
 def _tame(token: re.Match[bytes]) -> bytes:
     text = token[0]
-    if text.startswith(b'"') or not math.isinf(float(text)):
+    if text.startswith(b'"'):
+        return _ESCAPE.sub(_whole, text) if b"\\u" in text else text
+    if not math.isinf(float(text)):
         return text
     # The shortest number that overflows a float has five bytes too; of equal length, offsets stay true.
     return _BEYOND_EVERYTHING.ljust(len(text))
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape["half"] is None else _REPLACEMENT
 
 
 def _undecodable(exc: orjson.JSONDecodeError, content: bytes, skipped: int) -> UndecodableError:

@@ -130,7 +130,8 @@ def _report(call_id: str, fields: Fields, kind: CallKind) -> CallReport:
         started_at=fields.time("start_calltime"),
         answered_at=fields.time("accept_time"),
         ended_at=fields.time("end_calltime"),
-        billed_minutes=fields.count("fee", limit=_MAX_MINUTES),
+        # No charge is written in several ways, which are not to disagree: "0", "" and nothing at all.
+        billed_minutes=fields.count("fee", limit=_MAX_MINUTES) or None,
         anomalies=fields.anomalies,
     )
 

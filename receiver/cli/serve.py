@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from receiver import config, logs
+from receiver import config, logs, projector
 from receiver.cli.serve_parts import Place
 from receiver.cli.serve_sides import serve
 from receiver.cli.store_terminal import home_option
@@ -35,6 +35,8 @@ def command(home: Path, run: Path | None, file: Path | None) -> None:
     logs.configure(settings.log.level)
     if settings.is_production and os.geteuid() == 0:
         raise UsageError("a production home is not served as root; start it as the receiver's own user")
+    # The projector's needs, too: what it would die of is said before anybody is told that all is well.
+    projector.rules_of(settings, place_home)
     uid, group = _nginx(settings)
     directory = run or _run_directory(place_home, settings)
     place = Place(home=place_home, settings=settings, file=file, run=directory, nginx_uid=uid, nginx_group=group)

@@ -71,7 +71,10 @@ def show(name: str, rows: Sequence[Mapping[str, Any]], *, is_json: bool) -> None
     if not rows:
         click.echo(f"{name}: nothing")
         return
-    table = Table(*rows[0], box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    for column in rows[0]:
+        # Nothing is cut off: a fingerprint that ends in three dots is of no use.
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*[Text(printable("" if value is None else str(value))) for value in row.values()])
     Console().print(table)

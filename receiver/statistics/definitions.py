@@ -45,11 +45,11 @@ OUTCOMES: Final[Mapping[Outcome, Traits]] = {
     Outcome.INVALID_NUMBER: Traits(label_zh="空号", is_list_fault=True),
     Outcome.BARRED: Traits(label_zh="呼入受限", is_list_fault=True),
     Outcome.NETWORK_BUSY: Traits(label_zh="网络忙"),
-    Outcome.CARRIER_LIMITED: Traits(label_zh="运营商限制"),
+    Outcome.CARRIER_LIMITED: Traits(label_zh="服务商限制"),
     Outcome.SYSTEM_ERROR: Traits(label_zh="呼叫异常"),
     Outcome.OTHER: Traits(label_zh="其他"),
     Outcome.PENDING: Traits(label_zh="未完结", is_final=False),
-    Outcome.LOST: Traits(label_zh="回执丢失", is_final=False),
+    Outcome.LOST: Traits(label_zh="结果丢失", is_final=False),
 }
 
 FINAL: Final = frozenset(outcome for outcome, traits in OUTCOMES.items() if traits.is_final)
@@ -71,7 +71,7 @@ class Metric:
 _RATIO: Final = "ratio"
 _SECONDS: Final = "seconds"
 
-METRICS: Final = (
+_FIGURES: Final = (
     Metric(
         id="calls",
         label_zh="已结束呼叫",
@@ -80,17 +80,11 @@ METRICS: Final = (
     Metric(id="pending", label_zh="未完结呼叫", formula="calls without a final outcome that are not lost"),
     Metric(
         id="lost",
-        label_zh="回执丢失呼叫",
+        label_zh="结果丢失的呼叫",
         formula="calls without a final outcome 24 h (by default) after their first callback",
     ),
     Metric(id="answered", label_zh="接听", formula="calls with the outcome answered"),
     Metric(id="answer_rate", label_zh="接通率（接听 ÷ 已结束呼叫）", formula="answered / calls", unit=_RATIO),
-    Metric(
-        id="answer_rate_wilson95",
-        label_zh="接通率 95% 置信区间",
-        formula="Wilson score interval of answered out of calls, z = 1.959964",
-        unit=_RATIO,
-    ),
     Metric(
         id="answer_rate_bounds",
         label_zh="接通率上下界",
@@ -100,7 +94,7 @@ METRICS: Final = (
     Metric(id="floor", label_zh="接通率下限", formula="the configured floor of answer_rate", unit=_RATIO),
     Metric(
         id="verdict",
-        label_zh="是否达标",
+        label_zh="与下限的比较",
         formula="literal: none without calls, insufficient under 50 calls, kept when the lower of answer_rate_bounds "
         ">= floor, broken when the upper < floor, else open; statistical: none without calls, above when the lower "
         "end of answer_rate_wilson95 >= floor, below when the upper < floor, else undecided",
@@ -136,7 +130,9 @@ METRICS: Final = (
         formula="1 - calls whose outcome is list_fault / calls",
         unit=_RATIO,
     ),
-    Metric(id="callees", label_zh="被叫人数", formula="distinct callees of calls"),
+    Metric(
+        id="callees", label_zh="被叫人数", formula="distinct callees called, those of pending and lost calls included"
+    ),
     Metric(
         id="callee_answer_rate",
         label_zh="人均接通率",
@@ -197,6 +193,29 @@ METRICS: Final = (
         formula="answered / submitted",
         unit=_RATIO,
     ),
+)
+
+_WITH_INTERVAL: Final = frozenset(
+    {
+        "answer_rate",
+        "reach_rate",
+        "answer_given_reach",
+        "network_effectiveness",
+        "list_quality",
+        "short_call_share",
+        "keypress_rate",
+        "callee_answer_rate",
+    }
+)
+METRICS: Final = _FIGURES + tuple(
+    Metric(
+        id=f"{metric.id}_wilson95",
+        label_zh=f"{metric.label_zh} 95% 置信区间",
+        formula=f"Wilson score interval, z = 1.959964, of {metric.formula}",
+        unit=_RATIO,
+    )
+    for metric in _FIGURES
+    if metric.id in _WITH_INTERVAL
 )
 
 

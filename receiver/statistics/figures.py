@@ -115,7 +115,7 @@ def call_figures(tally: Tally, *, lost: int, outcomes: Iterable[Outcome], floor:
         "lost": lost,
         "answered": of.answered,
         **{name: rate(name, of)[0] for name in RATES},
-        "answer_rate_wilson95": rate("answer_rate", of)[2],
+        **{f"{name}_wilson95": rate(name, of)[2] for name in RATES},
         "answer_rate_bounds": rates.answer_rate_bounds(of.answered, of.calls, of.unsettled),
         "floor": floor,
         "verdict": {
@@ -157,8 +157,12 @@ def _outcomes(tally: Tally, reportable: Iterable[Outcome]) -> dict[str, int]:
 
 def _callee_figures(callees: Callees | None) -> dict[str, Any]:
     if callees is None:
-        return {"callees": None, "callee_answer_rate": None}
-    return {"callees": callees.called, "callee_answer_rate": rates.ratio(callees.answered, callees.called)}
+        return {"callees": None, "callee_answer_rate": None, "callee_answer_rate_wilson95": None}
+    return {
+        "callees": callees.called,
+        "callee_answer_rate": rates.ratio(callees.answered, callees.called),
+        "callee_answer_rate_wilson95": rates.wilson(callees.answered, callees.called) if callees.called else None,
+    }
 
 
 def _arrival_figures(arrivals: Arrivals | None) -> dict[str, int | None]:

@@ -9,6 +9,7 @@ from receiver.statistics import definitions, periods
 from receiver.store.interface import Dimension
 from receiver.web import figures
 from receiver.web.desk import Ask, reply
+from receiver.web.envelope import is_simulated
 from receiver.web.query import Query, take_scope
 
 _DEFAULT_STEP: Final = "1h"
@@ -51,4 +52,5 @@ async def breakdown(ask: Ask) -> web.Response:
 async def definition(ask: Ask) -> web.Response:
     """`GET /api/v1/definitions`."""
     Query(ask.request.query).finish()
-    return reply(definitions.definitions())
+    document = definitions.definitions()
+    return reply(document | {"simulated": True} if await is_simulated(ask.desk) else document)

@@ -129,10 +129,12 @@ class Edge:
 
     async def _quarantined(self, arrival: Arrival, carrier: EdgeCarrier, error: UndecodableError) -> web.Response:
         status = HTTPStatus.OK if carrier.accepts_undecodable else HTTPStatus.BAD_REQUEST
-        await self.keep(_undecodable(arrival, error, status))
+        receipt = await self.keep(_undecodable(arrival, error, status))
         if not carrier.accepts_undecodable:
             raise error
-        return _success(carrier, {"X-Receiver-Reason": error.reason})
+        # Not a journal cursor: the number of its row in quarantine, which is where a question about it leads.
+        headers = {"X-Receiver-Receipt": f"quarantine-{receipt.seq}", "X-Receiver-Reason": error.reason}
+        return _success(carrier, headers)
 
     def refuse(self, request: web.BaseRequest, error: ReceiverError) -> web.Response:
         """Count and log why a request is not accepted, and say so in the shape of the carrier it was meant for."""

@@ -18,20 +18,25 @@ _SIMULATED: Final = "simulated"
 async def snapshot(desk: Desk, scope: Scope) -> AsyncIterator[tuple[Questions, Progress, dict[str, Any]]]:
     """One snapshot to ask questions of, how far it is, and the head of the answer made from it."""
     # Asked before: whoever holds a connection and waits for another one may wait for somebody who does the same.
-    is_simulated = await desk.reader.meta(_SIMULATED) is not None
+    simulated = await is_simulated(desk)
     async with desk.reader.snapshot() as questions:
         progress = await questions.progress()
         interval = {"start": instant(scope.span.start, scope.zone), "end": instant(scope.span.end, scope.zone)}
-        yield questions, progress, _head(desk, progress, scope.zone, is_simulated=is_simulated) | interval
+        yield questions, progress, _head(desk, progress, scope.zone, simulated=simulated) | interval
 
 
 async def head(desk: Desk, zone: ZoneInfo) -> dict[str, Any]:
     """The head of an answer whose rows are read afterwards: they are no older than it says."""
     progress = await desk.reader.progress()
-    return _head(desk, progress, zone, is_simulated=await desk.reader.meta(_SIMULATED) is not None)
+    return _head(desk, progress, zone, simulated=await is_simulated(desk))
 
 
-def _head(desk: Desk, progress: Progress, zone: ZoneInfo, *, is_simulated: bool) -> dict[str, Any]:
+async def is_simulated(desk: Desk) -> bool:
+    """Whether the store is stamped as one in which everything was made up."""
+    return await desk.reader.meta(_SIMULATED) is not None
+
+
+def _head(desk: Desk, progress: Progress, zone: ZoneInfo, *, simulated: bool) -> dict[str, Any]:
     now_us = desk.now_us()
     document = {
         "as_of": instant(now_us // MICROSECONDS, zone),
@@ -41,7 +46,7 @@ def _head(desk: Desk, progress: Progress, zone: ZoneInfo, *, is_simulated: bool)
         "tz": zone.key,
         "fold_lag_seconds": fold_lag_seconds(progress, now_us=now_us),
     }
-    return document | {"simulated": True} if is_simulated else document
+    return document | {"simulated": True} if simulated else document
 
 
 def fold_lag_seconds(progress: Progress, *, now_us: int) -> float:

@@ -104,9 +104,12 @@ async def series(
 
 def _columns(metric: str, edges: Sequence[int], buckets: Mapping[int, Tally]) -> dict[str, list[Any]]:
     points = [totals(buckets.get(edge, {})) for edge in edges]
-    told = [rate(metric if metric in RATES else "answer_rate", point) for point in points]
+    ratio = metric if metric in RATES else "answer_rate"
+    told = [rate(ratio, point) for point in points]
     columns: dict[str, list[Any]] = {
         "n": [n for _, n, _ in told],
+        # What the rate is of n; `answered` is there beside every metric.
+        "part": [RATES[ratio](point)[0] for point in points],
         "answered": [point.answered for point in points],
         "rate": [value for value, _, _ in told],
         "lo": [interval and interval[0] for _, _, interval in told],

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from receiver.dashboard import LANGUAGES, Site
 from receiver.model import Role
-from receiver.statistics.rates import StatisticalVerdict
+from receiver.statistics.rates import LiteralVerdict, StatisticalVerdict
 from receiver.store.interface import Dimension
 from receiver.web import figures
 from receiver.web.api_journal import latest_callbacks
@@ -26,8 +28,11 @@ _ICONS: Final[Mapping[str, str]] = {
     StatisticalVerdict.UNDECIDED: "≈",
     StatisticalVerdict.BELOW: "▼",
     StatisticalVerdict.NONE: "·",
+    LiteralVerdict.INSUFFICIENT: "·",
 }
 _ROWS: Final = 20
+_MOST_CODES: Final = 40
+_FILTERS: Final = ("carrier", "app", "kind", "call_from", "nationcode", "outcome")
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
@@ -68,16 +73,19 @@ async def _content(ask: Ask) -> dict[str, Any]:
     scope = take_scope(query, ask.caller, ask.desk.settings, now_us=ask.desk.now_us())
     query.finish()
     summary = await figures.summary(ask.desk, scope)
+    verdict = _verdict(summary["verdict"])
     return {
         "summary": summary,
         "is_simulated": summary.get("simulated", False),
-        "verdict": summary["verdict"]["statistical"],
-        "icon": _ICONS[summary["verdict"]["statistical"]],
+        "verdict": verdict,
+        "icon": _ICONS[verdict],
         "lag": summary["lag_seconds"] or {"p50": None, "p99": None},
-        "outcomes": [(outcome, calls) for outcome, calls in summary["outcomes"].items() if calls],
+        "outcomes": sorted([each for each in summary["outcomes"].items() if each[1]], key=lambda each: -each[1]),
         **await _tables(ask, scope),
         "ranges": _RANGES,
         "range": _range(ask.request),
+        "filters": {name: ask.request.query[name] for name in _FILTERS if name in ask.request.query},
+        "address": partial(_address, ask.request.query),
         "name": ask.caller.name,
         "is_session": ask.caller.session_hash is not None,
     }
@@ -86,12 +94,33 @@ async def _content(ask: Ask) -> dict[str, Any]:
 async def _tables(ask: Ask, scope: Scope) -> dict[str, Any]:
     failures = await figures.breakdown(ask.desk, scope, by=Dimension.FAILURE_CODE)
     callers = await figures.breakdown(ask.desk, scope, by=Dimension.CALLER)
+    applications = await figures.breakdown(ask.desk, scope, by=Dimension.APP)
+    codes = [row for row in failures["rows"] if row["key"]]
     return {
-        "failures": [row for row in failures["rows"] if row["key"]][:_ROWS],
-        "callers": callers["rows"][:_ROWS],
+        "failures": codes[:_MOST_CODES],
+        "failures_more": len(codes[_MOST_CODES:]),
+        "groups": [
+            ("callers", "caller", "call_from", callers["rows"][:_ROWS], len(callers["rows"][_ROWS:])),
+            ("applications", "app", "app", applications["rows"][:_ROWS], len(applications["rows"][_ROWS:])),
+        ],
         "callbacks": await latest_callbacks(ask, zone=scope.zone, limit=_ROWS),
         "refusals": await figures.refusals(ask.desk),
     }
+
+
+def _verdict(verdict: Mapping[str, str]) -> str:
+    """The word on the page: with few calls that decide nothing, not even that the rate is near the floor."""
+    if verdict["literal"] == LiteralVerdict.INSUFFICIENT and verdict["statistical"] == StatisticalVerdict.UNDECIDED:
+        return LiteralVerdict.INSUFFICIENT
+    return verdict["statistical"]
+
+
+def _address(query: Mapping[str, str], **changes: str | None) -> str:
+    """This page with other parameters; None takes one away. Everything else stays as it is."""
+    if "range" in changes:
+        changes = {"start": None, "end": None, **changes}
+    kept = {name: value for name, value in {**query, **changes}.items() if value is not None}
+    return f"/?{urlencode(kept)}"
 
 
 def _range(request: web.Request) -> str | None:

@@ -75,7 +75,8 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Problem as exc:
         response = answer(exc, instance=request.path)
     except QueryError as exc:
-        problem = Problem(HTTPStatus.BAD_REQUEST, str(exc), parameter=exc.parameter)
+        detail = str(exc) if exc.parameter in str(exc) else f"{exc.parameter}: {exc}"
+        problem = Problem(HTTPStatus.BAD_REQUEST, detail, parameter=exc.parameter)
         response = answer(problem, instance=request.path)
     except ReceiverError as exc:
         log.exception("question failed", extra={"reason": exc.reason, "path": request.path})

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from receiver.dashboard import LANGUAGES
 from receiver.model import MICROSECONDS
 from receiver.web.auth import SESSION_ROLES, Caller, hash_of
 from receiver.web.desk import Desk
@@ -40,7 +41,8 @@ def with_code(desk: Desk, throttle: Throttle) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         code = request.query.get("code")
-        if code is None:
+        # Link previews ask with HEAD first; a code is used up by whoever really opens it.
+        if code is None or request.method != "GET":
             return sign_in_page(request)
         now = desk.now_us() // MICROSECONDS
         if wait := throttle.wait_seconds(now=now):
@@ -49,7 +51,7 @@ def with_code(desk: Desk, throttle: Throttle) -> Handler:
         if row is None:
             throttle.fail(now=now)
             return sign_in_page(request, note=SignInNote.CODE, status=HTTPStatus.FORBIDDEN)
-        return await _open(desk, Caller(name=row.name, roles=row.roles, apps=row.apps))
+        return await _open(desk, request, Caller(name=row.name, roles=row.roles, apps=row.apps))
 
     return handler
 
@@ -67,7 +69,7 @@ def with_token(desk: Desk, throttle: Throttle) -> Handler:
         if caller is None:
             throttle.fail(now=now)
             return sign_in_page(request, note=SignInNote.TOKEN, status=HTTPStatus.FORBIDDEN)
-        return await _open(desk, caller)
+        return await _open(desk, request, caller)
 
     return handler
 
@@ -87,7 +89,7 @@ def sign_out(desk: Desk) -> Handler:
     return handler
 
 
-async def _open(desk: Desk, caller: Caller) -> web.Response:
+async def _open(desk: Desk, request: web.Request, caller: Caller) -> web.Response:
     secret = secrets.token_urlsafe(32)
     now, roles = desk.now_us() // MICROSECONDS, caller.roles & SESSION_ROLES
     await desk.write(
@@ -95,7 +97,8 @@ async def _open(desk: Desk, caller: Caller) -> web.Response:
             session_hash=hash_of(secret), name=caller.name, roles=roles, apps=caller.apps, now=now
         )
     )
-    response = _see_other("/")
+    language = request.query.get("lang")
+    response = _see_other(f"/?lang={language}" if language in LANGUAGES else "/")
     # Without an age: it ends with the browser, or after 8 h of disuse, which only we can measure.
     response.set_cookie(
         desk.doorkeeper.cookie,

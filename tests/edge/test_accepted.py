@@ -105,3 +105,21 @@ def test_of_duplicate_names_the_last_counts(product: Product) -> None:
     product.summary()
     assert (answer.status, answer.body) == (200, OK)
     assert '"outcome": "answered"' in json.dumps(product.ask(f"/api/v1/calls/tencent/demo/{call_id}").json)
+
+
+@pytest.mark.parametrize("value", ["a\x1bb", "a\x7fb", "a\x01b"])
+@pytest.mark.parametrize("name", ["User-Agent", "Content-Type", "Content-Encoding"])
+def test_no_callback_is_lost_over_an_odd_header(product: Product, name: str, value: str) -> None:
+    answer = product.carrier().post(PATH, encoded(report()), headers=[(name, value)])
+
+    assert (answer.status, answer.body) == (200, OK)
+
+
+def test_half_a_surrogate_pair_costs_no_callback(product: Product) -> None:
+    """RFC 8259 allows it in JSON; the text shows a replacement character, the bytes stay as they came."""
+    body = rb'{"voice_failure_callback":{"callid":"surrogate","failure_code":8,"failure_reason":"a\ud83db"}}'
+
+    assert product.carrier().post(PATH, body).body == OK
+    product.summary()
+    shown = product.ask("/api/v1/calls/tencent/demo/surrogate").json
+    assert shown["call"]["failure_reason"] == "a\ufffdb"

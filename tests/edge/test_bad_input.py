@@ -78,6 +78,7 @@ def test_the_reason_says_where(product: Product) -> None:
         pytest.param(request("POST", "/callbacks/tencent", GOOD), 404, "not_found", id="no app"),
         pytest.param(request("POST", "/api/v1/summary", GOOD), 404, "not_found", id="operations side"),
         pytest.param(request("GET", "/metrics"), 404, "not_found", id="metrics"),
+        pytest.param(request("POST", f"{PATH}%0a", GOOD), 404, "not_found", id="newline at the end"),
         pytest.param(request("POST", "/callbacks/nobody/demo", GOOD), 404, "unknown_target", id="unknown carrier"),
         pytest.param(request("POST", PATH, b"x" * (LIMIT + 1)), 413, "too_large", id="65537 bytes"),
         pytest.param(request("POST", PATH, b"x" * 3_000_000), 413, "too_large", id="3 MB"),

@@ -90,6 +90,8 @@ def test_quotas_bound_what_strange_traffic_leaves_behind(home: Path) -> None:
         assert said(unknown, status=503, reason="quota")
         assert said(undecodable, status=503, reason="quota")
         assert said(held, status=403, reason="held_quota")
+        # A stranger's undecodable bodies come out of the same allowance, not out of the carrier's.
+        assert said(unpinned.post(PATH, b"{"), status=403, reason="held_quota")
         # The same bytes again need no new row.
         assert carrier.post(PATH, b"[").status == 400
         assert carrier.post(PATH, encoded(report())).body == OK

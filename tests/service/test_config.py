@@ -55,6 +55,12 @@ def test_a_new_homes_file_shows_every_key_with_its_default(tmp_path: Path) -> No
         ('[nginx]\ncrl = "yes"', "nginx.crl = 'yes': must be of the type bool"),
         ("[server]\ndomain = 'a b; include x'", "server.domain = 'a b; include x': string should match"),
         ("[nginx]\nuser = 'root; daemon on'", "nginx.user = 'root; daemon on': string should match"),
+        ("[server]\nops_host = '0.0.0.0'", "server.ops_host = '0.0.0.0': must be a loopback address"),
+        ("[server]\nhttps_host = '*'", "server.https_host = '*': a development home listens on loopback only"),
+        ("[server]\nops_port = 8443", "server.https_port and server.ops_port are both 8443"),
+        ("[carriers.tencnt]\nstrictness = 'tolerant'", "carriers.tencnt: a carrier of its own needs a profile"),
+        ("[statistics]\nzone = 'Asia'", "statistics.zone = 'Asia': must be an IANA time zone"),
+        ("[statistics]\nflor = 0.5", "unknown key statistics.flor = 0.5; known: floor, lost_after_hours"),
         ("[statistics]\nzone = 'Mars/Olympus'", "statistics.zone = 'Mars/Olympus': must be an IANA time zone"),
         ("[store]\nurl = 'mysql://x'", "store.url = 'mysql://x': must be sqlite:///DIR or postgresql://host/db"),
         ("[carriers.tencent]\nprofile = 'pigeon'", "carriers.tencent.profile = 'pigeon': must be one of: tencent"),
@@ -115,6 +121,14 @@ def test_a_path_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RECEIVER_OPS_TOKEN_FILE", "/etc/receiver/token")
 
     assert load(tmp_path, "").ops_token_file == Path("/etc/receiver/token")
+
+
+def test_another_file_may_be_named_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`receiver --config FILE` and RECEIVER_CONFIG name another file than the home's."""
+    (tmp_path / "other.toml").write_text("[server]\nops_port = 9999\n")
+    monkeypatch.setenv("RECEIVER_CONFIG", str(tmp_path / "other.toml"))
+
+    assert load(tmp_path, "").server.ops_port == 9999
 
 
 def test_store_directories_are_relative_to_the_home(tmp_path: Path) -> None:

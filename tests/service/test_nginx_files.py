@@ -56,7 +56,7 @@ def rendered(home: Home, chosen: Settings) -> str:
     ],
 )
 def test_addresses(home: Home, host: str, listen: list[str]) -> None:
-    site = rendered(home, settings(server={"https_host": host}))
+    site = rendered(home, settings(mode="production", server={"https_host": host}))
 
     assert re.findall(r"^ *listen (\S+) ssl default_server", site, re.MULTILINE) == listen
 

@@ -113,12 +113,12 @@ async def test_an_answer_never_repeats_what_the_body_said(receiver: Receiver) ->
 
 
 async def test_a_carrier_may_be_told_success_for_what_cannot_be_read(tmp_path: Path) -> None:
-    """`undecodable = "accept"`: the body is quarantined all the same, and there is no receipt of the journal."""
+    """`undecodable = "accept"`: the body is quarantined all the same, and the receipt names its row there."""
     async with receiving(tmp_path, Setting(accepts_undecodable=True)) as receiver:
         answer = await receiver.post(b"nonsense")
 
         assert (answer.status, answer.body) == (200, b'{"result":0,"errmsg":"OK"}')
-        assert "x-receiver-receipt" not in answer.headers
+        assert answer.headers["x-receiver-receipt"] == "quarantine-1"
         assert _rows(receiver, "select body, answered_status from quarantine") == [(b"nonsense", 200)]
 
 

@@ -55,9 +55,10 @@ async def test_the_dashboard_shows_the_api_s_own_figures(receiver: Receiver, rea
         assert "revoked" in page
         assert "空号" in page
     assert '<html lang="zh-CN">' in zh
-    assert "接近下限" in zh
+    assert "样本不足" in zh
     assert '<html lang="en">' in en
-    assert "near the floor" in en
+    assert "too few calls to tell" in en
+    assert "near the floor" not in en
 
 
 @pytest.mark.parametrize(
@@ -126,10 +127,12 @@ async def test_the_page_speaks_the_reader_s_language(reader: Browser, query: str
     assert f'<html lang="{language}">' in page
 
 
-async def test_the_page_s_links_keep_the_period_and_the_language(reader: Browser) -> None:
-    page = _Page(await (await reader.get("/?lang=en&range=7d")).text())
+async def test_the_page_s_links_keep_the_period_the_language_and_the_filters(reader: Browser) -> None:
+    page = _Page(await (await reader.get("/?lang=en&range=7d&app=demo&kind=code")).text())
     links = [value for tag, name, value in page.attributes if tag == "a" and name == "href"]
 
-    assert "/?range=30d&lang=en" in links
-    assert "/?range=7d&lang=zh" in links
+    assert "/?lang=en&range=30d&app=demo&kind=code" in links
+    assert "/?lang=zh&range=7d&app=demo&kind=code" in links
+    # Each filter on show takes itself away, and nothing else.
+    assert "/?lang=en&range=7d&kind=code" in links
     assert ("a", "aria-current", "page") in page.attributes

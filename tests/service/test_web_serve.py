@@ -286,6 +286,16 @@ def test_a_home_without_its_edge_key_is_not_served(home: Home) -> None:
     assert "edge.key" in output.splitlines()[-1]
 
 
+def test_a_home_with_a_broken_callee_key_is_not_served(home: Home) -> None:
+    """Said before anybody hears that all is well: the projector would die of it right afterwards."""
+    home.callee_key.write_bytes(b"ab")
+    with _serving(home) as server:
+        output = server.process.communicate(timeout=30)[0]
+
+    assert server.process.returncode == 1
+    assert "callee.key" in output.splitlines()[-1]
+
+
 def test_a_token_is_printed_once_and_works_at_once(home: Home) -> None:
     """Made while something serves: the token opens what its role opens, is listed without itself, and ends revoked."""
     with _serving(home) as server:

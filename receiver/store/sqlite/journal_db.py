@@ -190,7 +190,8 @@ class JournalDb:
     def _quarantine(self, entry: Undecodable) -> Receipt | QuotaError:
         quarantined = self._connection.execute(_QUARANTINED, (entry.carrier, entry.app, entry.sha256)).fetchone()
         if quarantined is None:
-            refusal = self._use_quota(entry, "quarantine")
+            # A certificate under no pin has an allowance of its own, so that it cannot use up the carrier's.
+            refusal = self._use_quota(entry, "quarantine" if entry.peer.is_pinned else "held")
             if refusal is not None:
                 return refusal
             row_id = inserted(self._connection, _QUARANTINE, self._quarantine_row(entry))
