@@ -86,10 +86,18 @@ class Place:
     def publish_crl(self, authority: Authority) -> list[str]:
         """Hand an authority's CRL to the carriers of this home that trust it; returns them.
 
+        It is audited, and a receiver that runs has taken it up when this returns: who is revoked stays out from now on.
+
         Raises:
-            CertificateError: a file cannot be read or written.
+            ReceiverError: a file cannot be read or written, or the change cannot be recorded.
         """
-        return publish.publish_crl(authority, self.home.trust) if self.home else []
+        if self.home is None:
+            return []
+        carriers = publish.publish_crl(authority, self.home.trust)
+        if self.settings() is not None:
+            for carrier in carriers:
+                control.call(self.home, "trust_install", carrier=carrier, files=[f"CRL of {authority.name}"])
+        return carriers
 
 
 def placed(function: _F) -> _F:
