@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,14 @@ from receiver.pki.findings import Level, Margins
 from receiver.pki.profiles import Purpose
 
 AT = int(now().timestamp())
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands go by the clock, so each test begins now: modules may have been imported long before."""
+    monkeypatch.setattr(sys.modules[__name__], "AT", int(now().timestamp()))
+
+
 SECONDS_A_DAY = 86_400
 
 

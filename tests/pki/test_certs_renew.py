@@ -1,8 +1,8 @@
 """`receiver certs renew` and `receiver certs export`: the next certificate, and what a carrier is handed."""
 
 import json
-import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ from receiver.pki import authority, issuing
 from receiver.pki.profiles import Purpose
 
 AT = int(now().timestamp())
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands go by the clock, so each test begins now: modules may have been imported long before."""
+    monkeypatch.setattr(sys.modules[__name__], "AT", int(now().timestamp()))
 
 
 def run(*arguments: str | Path) -> Any:
@@ -187,9 +193,7 @@ def test_a_key_made_elsewhere_cannot_be_exported(pki: Path, tmp_path: Path) -> N
 
 def test_the_newest_certificate_is_exported(pki: Path, tmp_path: Path) -> None:
     """Not the one that ends first."""
-    later = issuing.issue_client(authority.current(pki, Purpose.CLIENT), "acme", now=AT + 60, passphrase=None)
-    # Both begin with their CA; the clock of the file system may not tell them apart either.
-    written = later.path.stat().st_mtime_ns + 1_000_000_000
-    os.utime(later.path, ns=(written, written))
+    later_at = int(now().timestamp()) + 60
+    later = issuing.issue_client(authority.current(pki, Purpose.CLIENT), "acme", now=later_at, passphrase=None)
 
     assert run("export", "acme", "--to", tmp_path / "out", "--pki", pki)["serial"] == later.serial

@@ -29,6 +29,12 @@ from receiver.trust.files import TrustFiles
 AT = int(now().timestamp())
 
 
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands go by the clock, so each test begins now: modules may have been imported long before."""
+    monkeypatch.setattr(sys.modules[__name__], "AT", int(now().timestamp()))
+
+
 def run(*arguments: str | Path) -> Any:
     """Run a command with `--json`; its object. A refusal comes as the error it is."""
     name_, *others = map(str, arguments)
