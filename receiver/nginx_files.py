@@ -24,6 +24,7 @@ _CRL: Final = "X509 CRL"
 _UNQUOTABLE: Final = re.compile(r'["$\\\x00-\x1f]')
 _EDGE_KEY: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_CONNECTIONS: Final = 16384
+_MOST_CAPTURE_CONNECTIONS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,27 @@ def write(  # noqa: PLR0913 -- where to, from what, and for which kind of nginx
     for name, text in files.items():
         replace_file(paths.conf / name, text)
     return paths.conf / (MAIN_FILE if is_whole else SITE_FILE)
+
+
+def capture_file(  # noqa: PLR0913 -- each is a blank of the template
+    settings: Settings, paths: EdgePaths, *, port: int, edge_key: str, user: str | None, open_files: int
+) -> str:
+    """The whole file of the nginx that `receiver capture` starts; its upstream is `capture.sock` in `paths.run`.
+
+    Raises:
+        SettingsError: as `site`.
+    """
+    return _render(
+        "capture.conf.j2",
+        paths=paths,
+        limits=settings.limits,
+        listen=_addresses(settings.server.model_copy(update={"https_port": port})),
+        server_name=settings.server.domain,
+        edge_key=edge_key,
+        user=user,
+        open_files=open_files,
+        connections=min(_MOST_CAPTURE_CONNECTIONS, open_files),
+    )
 
 
 def production_paths(home: Home) -> EdgePaths:

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import BaseModel
@@ -16,8 +17,8 @@ _HEAD: Final = """\
 """
 
 
-def commented(*, mode: str) -> str:
-    """A settings file that says nothing but the mode, and shows everything that could be said."""
+def commented(*, mode: str, given: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> str:
+    """A settings file that says the mode and what is given by section and key, and shows what else could be said."""
     settings = Settings.model_construct()
     lines = [
         _HEAD,
@@ -29,15 +30,15 @@ def commented(*, mode: str) -> str:
         tables = value if isinstance(value, Mapping) else {"": value}
         for key, table in tables.items():
             if isinstance(table, BaseModel):
-                lines += _table(f"{name}.{key}" if key else name, table)
+                lines += _table(f"{name}.{key}" if key else name, table, given.get(name, {}))
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, table: BaseModel) -> Iterator[str]:
+def _table(name: str, table: BaseModel, given: Mapping[str, object]) -> Iterator[str]:
     yield ""
     for line in (inspect.getdoc(table) or "").splitlines():
         yield f"# {line}".rstrip()
     yield f"[{name}]"
     for key, value in table:
         # JSON's strings, numbers and booleans are TOML's.
-        yield f"# {key} = {json.dumps(value)}"
+        yield f"{key} = {json.dumps(given[key])}" if key in given else f"# {key} = {json.dumps(value)}"

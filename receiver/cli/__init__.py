@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "certs": "certificate work: authorities, certificates, revocation",
     "app": "applications, each at a callback address of its own",
     "trust": "whose certificates speak for a carrier",
+    "capture": "see what a carrier really sends, before traffic depends on it",
     "token": "tokens for the operations side",
     "simulate": "a deterministic carrier for development homes",
     "quarantine": "bodies that could not be decoded",

@@ -5,21 +5,24 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
 from receiver import config
+from receiver.cli import init_production
+from receiver.cli.home_parts import make_home, unless_there
 from receiver.errors import StoreLockedError, UsageError
 from receiver.home import Home
 from receiver.model import Role
 from receiver.pki import development, files
 from receiver.pki.development import DevelopmentCredentials
-from receiver.settings_file import commented
 from receiver.store.sqlite import State, offline
 from receiver.trust import certificate, pem, pin_of, pin_row
+
+__all__ = ["command", "development_home", "make_home"]
 
 _CARRIER: Final = "tencent"
 _DEVELOPMENT_FILE: Final = "development.pem"
@@ -27,13 +30,28 @@ _OWNER: Final = "development"
 _PIN_REASON: Final = "the development home's own client certificate"
 _RETRY_SECONDS: Final = 0.1
 _PATH: Final = click.Path(path_type=Path, file_okay=False)
+_EPILOG: Final = (
+    "Example: receiver init --home var; "
+    "for production: receiver init --production --domain callbacks.example.com --home /var/lib/receiver"
+)
 
 
-@click.command(epilog="Example: receiver init --home var")
+@click.command(epilog=_EPILOG)
 @click.option("--home", type=_PATH, default=Path("var"), show_default=True, envvar="RECEIVER_HOME")
-def command(home: Path) -> None:
-    """Make a development home: settings, keys, a PKI of its own, a token to look at it with."""
+@click.option("--production", "is_production", is_flag=True, help="Make a home for a carrier's real callbacks.")
+@click.option("--domain", help="With --production: the host name the carrier calls.")
+def command(*, home: Path, is_production: bool, domain: str | None) -> None:
+    """Make a development home: settings, keys, a PKI of its own, a token to look at it with.
+
+    With --production and --domain, a home without PKI and token, for a host where nginx and systemd run it.
+    """
+    if is_production != bool(domain):
+        raise click.UsageError("--production and --domain NAME go together")
     place = Home(home.resolve())
+    if domain:
+        init_production.production_home(place, domain=domain)
+        click.echo(init_production.next_steps(place, domain=domain), nl=False)
+        return
     development_home(place, now=int(time.time()))
     click.echo(f"{place.root} is ready; start it with: scripts/run --home {home}")
 
@@ -60,38 +78,6 @@ def development_home(home: Home, *, now: int, patience_seconds: float = 2.0) -> 
     return credentials
 
 
-def make_home(home: Home, *, mode: str) -> None:
-    """The parts every home has: directories, the settings file, keys. What is there stays.
-
-    Raises:
-        UsageError: the directory holds something else.
-    """
-    files.make_directory(home.root)
-    if not home.settings.exists() and any(path.name != home.lock.name for path in home.root.iterdir()):
-        raise UsageError(f"{home.root} is not empty and is no home of a receiver; choose another --home")
-    if home.root.stat().st_uid == os.geteuid():
-        home.root.chmod(files.DIRECTORY_MODE)
-    # First of all: from here on it is a home, and a next start completes what this one may not finish.
-    _unless_there(home.settings, commented(mode=mode).encode())
-    for directory in (home.nginx, home.log, home.trust, home.read_token.parent):
-        files.make_directory(directory)
-    _unless_there(home.edge_key, f"{secrets.token_hex(32)}\n".encode())
-    _unless_there(home.callee_key, secrets.token_bytes(32))
-
-
-def _unless_there(path: Path, content: bytes) -> None:
-    """Make a private file in one step: it is never seen half-written, and never overwritten."""
-    if path.exists():
-        return
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    files.write_new(temporary, content, mode=files.KEY_MODE)
-    try:
-        with suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
-
-
 def _install(home: Home, folder: str, source: Path) -> None:
     """Copy a trust file of the development PKI to where the receiver and nginx take it from."""
     target = home.trust / _CARRIER / folder / _DEVELOPMENT_FILE
@@ -115,7 +101,7 @@ def _read_token(state: State, home: Home, *, now: int) -> None:
         return
     if is_known:
         state.token_revoke(_OWNER)
-    _unless_there(home.read_token, f"{secrets.token_urlsafe(32)}\n".encode())
+    unless_there(home.read_token, f"{secrets.token_urlsafe(32)}\n".encode())
     token = home.read_token.read_text("ascii").strip()
     state.token_create(
         name=_OWNER,

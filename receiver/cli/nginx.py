@@ -35,6 +35,7 @@ def command(home: Path, *, check: bool) -> None:
     elif settings.is_production:
         site = nginx_files.write(place, settings, _paths(place, settings), is_whole=False)
         click.echo(f"{site} is written; link it once: ln -s {site} /etc/nginx/sites-enabled/receiver")
+        click.echo("then have nginx take it up: receiver certs reload")
     else:
         nginx_reload.ask(place)
         click.echo("nginx was told to take it up")

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from receiver import config, logs, projector
+from receiver.cli import production
 from receiver.cli.serve_parts import Place
 from receiver.cli.serve_sides import serve
 from receiver.cli.store_terminal import home_option
@@ -33,8 +34,10 @@ def command(home: Path, run: Path | None, file: Path | None) -> None:
     place_home = Home(home.resolve())
     settings = config.load(place_home.root, file=file)
     logs.configure(settings.log.level)
-    if settings.is_production and os.geteuid() == 0:
-        raise UsageError("a production home is not served as root; start it as the receiver's own user")
+    if settings.is_production:
+        production.refuse_root()
+        production.refuse_work_tree(place_home)
+        production.refuse_development_server(place_home)
     # The projector's needs, too: what it would die of is said before anybody is told that all is well.
     projector.rules_of(settings, place_home)
     uid, group = _nginx(settings)

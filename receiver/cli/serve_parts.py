@@ -12,6 +12,7 @@ from receiver.errors import SettingsError
 from receiver.home import Home
 from receiver.journal import Journal, JournalLimits
 from receiver.model import MICROSECONDS
+from receiver.pki.development import is_development
 from receiver.projector_process import ProjectorProcess
 from receiver.store.interface import Quotas
 from receiver.store.sqlite import SqliteStore, open_store
@@ -86,7 +87,8 @@ async def start(place: Place, stack: AsyncExitStack) -> Parts:
         ReceiverError: one of them cannot be started.
     """
     settings, refusals = place.settings, Refusals()
-    trust = TrustFiles(place.home.trust, {name: each.strictness for name, each in settings.carriers.items()})
+    strictness = {name: each.strictness for name, each in settings.carriers.items()}
+    trust = TrustFiles(place.home.trust, strictness, is_refused=is_development if settings.is_production else None)
     trust.load(now=now_us() // MICROSECONDS)
     # First of all the store's lock: whoever has it may clear away sockets that a dead server left.
     store = await stack.enter_async_context(open_store(place.store, quotas=_quotas(settings)))

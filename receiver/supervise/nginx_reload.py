@@ -6,6 +6,7 @@ it. A root-owned systemd path unit can answer as well as the supervisor of a dev
 
 import asyncio
 import json
+import os
 import secrets
 import subprocess
 import tempfile
@@ -36,6 +37,11 @@ def ask(home: Home) -> None:
     """
     word, deadline = secrets.token_hex(8), time.monotonic() + _ANSWER_SECONDS
     nginx_files.replace_file(home.nginx / _REQUEST, word)
+    if os.geteuid() == 0:
+        # Whoever answers reads it as the home's owner.
+        owner = home.root.stat()
+        with suppress(FileNotFoundError):
+            os.chown(home.nginx / _REQUEST, owner.st_uid, owner.st_gid, follow_symlinks=False)
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS / 4)
         with suppress(FileNotFoundError, ValueError):

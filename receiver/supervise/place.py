@@ -56,16 +56,34 @@ def locked(home: Home) -> Iterator[None]:
 def run_directory(home: Home, user: NginxUser | None) -> Iterator[Path]:
     """A fresh short directory for the sockets, named in the home while it exists."""
     _remove_stale(home)
+    with private_directory(user) as path:
+        try:
+            home.run_file.write_text(f"{path}\n", "utf-8")
+            yield path
+        finally:
+            home.run_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_directory(user: NginxUser | None) -> Iterator[Path]:
+    """A fresh short directory for sockets that only we, and nginx's workers, enter; gone afterwards."""
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
     try:
         if user:
             os.chown(path, -1, user.gid)
             path.chmod(0o750)
-        home.run_file.write_text(f"{path}\n", "utf-8")
         yield path
     finally:
-        home.run_file.unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def check_port(host: str, port: int, option: str) -> None:
+    """Is a port free for nginx, whose own complaint would come late and name no option?
+
+    Raises:
+        UsageError: it is not; names the option that chooses another.
+    """
+    _listener("" if host == "*" else host, port, option, time.monotonic()).close()
 
 
 def _base() -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+from cryptography import x509
+
 from receiver.errors import CertificateError, UntrustedError
 from receiver.trust import pem
 from receiver.trust.crl import Crl, accept
@@ -44,11 +46,21 @@ class _Broken:
 
 
 class TrustFiles:
-    """`DIRECTORY/CARRIER/{anchors,intermediates,crls}/*.pem` of the configured carriers."""
+    """`DIRECTORY/CARRIER/{anchors,intermediates,crls}/*.pem` of the configured carriers.
 
-    def __init__(self, directory: Path, strictness: Mapping[str, str]) -> None:
+    `is_refused` tells the CAs that a production home does not let in.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        strictness: Mapping[str, str],
+        *,
+        is_refused: Callable[[x509.Certificate], bool] | None = None,
+    ) -> None:
         self.generation = 0
         self._directory = directory
+        self._is_refused = is_refused
         self._strictness = {carrier: Strictness(word) for carrier, word in strictness.items()}
         self._loaded: dict[str, _Loaded] = {}
         self._broken: dict[str, _Broken] = {}
@@ -60,8 +72,7 @@ class TrustFiles:
             CertificateError: a file that cannot be used; which one, and why.
         """
         self._loaded = {
-            carrier: _read(self._directory / carrier, strictness, now=now)
-            for carrier, strictness in self._strictness.items()
+            carrier: self._read(carrier, strictness, now=now) for carrier, strictness in self._strictness.items()
         }
         self._broken.clear()
         self.generation += 1
@@ -111,13 +122,16 @@ class TrustFiles:
                 return False
             if broken and broken.stamp == stamp and now < broken.tried_at + _RETRY_SECONDS:
                 return False
-            loaded = _read(directory, self._strictness[carrier], now=now)
+            loaded = self._read(carrier, self._strictness[carrier], now=now)
         except CertificateError as exc:
             self._keep(carrier, f"{exc}; the last good trust files of {carrier} stay in force", stamp=stamp, now=now)
             return False
         self._loaded[carrier] = loaded
         self._broken.pop(carrier, None)
         return True
+
+    def _read(self, carrier: str, strictness: Strictness, *, now: int) -> _Loaded:
+        return _read(self._directory / carrier, strictness, now=now, is_refused=self._is_refused)
 
     def _keep(self, carrier: str, problem: str, *, stamp: _Stamp, now: int) -> None:
         known = self._broken.get(carrier)
@@ -137,11 +151,16 @@ def crl_warnings(crls: Sequence[Crl], *, now: int) -> list[str]:
     return lines + [line for crl in crls for line in crl.warnings]
 
 
-def _read(directory: Path, strictness: Strictness, *, now: int) -> _Loaded:
+def _read(
+    directory: Path, strictness: Strictness, *, now: int, is_refused: Callable[[x509.Certificate], bool] | None
+) -> _Loaded:
     # The stamp first: a file that changes while it is read is found changed the next time.
     stamp = _stamp(directory)
     anchors = _parsed(directory / _ANCHORS, pem.certificates)
     intermediates = _parsed(directory / _INTERMEDIATES, pem.certificates)
+    for path, certificate in (*anchors, *intermediates):
+        if is_refused and is_refused(certificate):
+            raise CertificateError(f"{path}: a CA of a development PKI, and this is a production home")
     authorities = [certificate for _, certificate in (*anchors, *intermediates)]
     crls = []
     for path, crl in _parsed(directory / _CRLS, pem.crls):

@@ -248,3 +248,15 @@ def test_pins_and_blocks_come_in_beside_the_files(shelf: Shelf) -> None:
     assert trusts["tencent"].pins == (pin,)
     assert not trusts["tencent"].accept_unpinned
     assert shelf.files.carriers(accept_unpinned={"tencent"})["tencent"].accept_unpinned
+
+
+def test_a_refused_ca_is_not_taken_up_while_running(shelf: Shelf) -> None:
+    """Put there by hand beside a running receiver, it changes nothing and is said."""
+    shelf.files = TrustFiles(shelf.root, {"tencent": "strict"}, is_refused=lambda one: one == OTHER.certificate)
+    shelf.files.load(now=NOW_AT)
+    shelf.put("anchors/other.pem", OTHER.pem)
+
+    assert not shelf.files.reload_if_changed(now=NOW_AT)
+    assert any("other.pem: a CA of a development PKI" in line for line in shelf.files.warnings(now=NOW_AT))
+    assert shelf.verdict() == "pass"
+    assert shelf.verdict(client(OTHER)) == "untrusted"
