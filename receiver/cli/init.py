@@ -25,7 +25,6 @@ from receiver.trust import certificate, pem, pin_of, pin_row
 __all__ = ["command", "development_home", "make_home"]
 
 _CARRIER: Final = "tencent"
-_DEVELOPMENT_FILE: Final = "development.pem"
 _OWNER: Final = "development"
 _PIN_REASON: Final = "the development home's own client certificate"
 _RETRY_SECONDS: Final = 0.1
@@ -79,8 +78,11 @@ def development_home(home: Home, *, now: int, patience_seconds: float = 2.0) -> 
 
 
 def _install(home: Home, folder: str, source: Path) -> None:
-    """Copy a trust file of the development PKI to where the receiver and nginx take it from."""
-    target = home.trust / _CARRIER / folder / _DEVELOPMENT_FILE
+    """Copy a trust file of the development PKI to where the receiver and nginx take it from.
+
+    Under its CA's name: while CAs are rotated, the one before keeps its own.
+    """
+    target = home.trust / _CARRIER / folder / f"{source.parent.name}.pem"
     files.make_directory(target.parent)
     content = source.read_bytes()
     if not target.exists() or target.read_bytes() != content:

@@ -218,13 +218,14 @@ def test_a_revocation_that_did_not_reach_the_trust_files_is_critical(home: Home)
 def test_trust_files_are_covered(home: Home) -> None:
     """An anchor of ours without its CRL, a CA that is no anchor, no anchor at all, a broken file."""
     trust = home.trust / "tencent"
-    revocations, anchor = trust / "crls/development.pem", trust / "anchors/development.pem"
+    name = f"{the_ca(home.pki).name}.pem"
+    revocations, anchor = trust / "crls" / name, trust / "anchors" / name
     kept = revocations.read_bytes()
     revocations.unlink()
     assert any("there is none" in line for line in bad(checked("--home", home.root)[1]))
     revocations.write_bytes(b"hello")
     status, answer = checked("--home", home.root)
-    assert (status, "development.pem" in bad(answer)[0]) == (2, True)
+    assert (status, name in bad(answer)[0]) == (2, True)
     revocations.write_bytes(kept)
     anchor.write_bytes(authority(at=now()).pem)
     revocations.unlink()
@@ -298,7 +299,7 @@ def test_levels_add_up_to_the_worst() -> None:
 
 def test_what_may_not_be_read_is_unknown(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither well nor critical: this user cannot tell."""
-    read, hidden = Path.read_bytes, home.trust / "tencent/crls/development.pem"
+    read, hidden = Path.read_bytes, home.trust / "tencent/crls" / f"{the_ca(home.pki).name}.pem"
 
     def refusing(path: Path) -> bytes:
         if path == hidden:

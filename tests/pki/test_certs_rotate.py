@@ -145,7 +145,7 @@ def test_a_crash_while_adding_is_completed_by_doing_it_again(
     CliRunner().invoke(command, ["rotate-ca", "add", "--no-passphrase", "--home", str(home.root)])
     monkeypatch.undo()
 
-    assert (home.trust / "tencent/anchors/development.pem").exists()
+    assert (home.trust / "tencent/anchors" / f"{authority.find(home.pki, Purpose.CLIENT)[0].name}.pem").exists()
     assert rotate(home, "add")["stage"] == "reissue"
     assert identified(home, old)
     assert len(authority.find(home.pki, Purpose.CLIENT)) == 2
@@ -214,7 +214,7 @@ def test_a_crash_between_issuing_and_pinning_is_mended(home: Home, monkeypatch: 
 
 def test_a_bundle_keeps_what_else_is_in_it(home: Home) -> None:
     """Only the old CA leaves a file that holds several."""
-    anchors = home.trust / "tencent/anchors/development.pem"
+    anchors = home.trust / "tencent/anchors" / f"{authority.current(home.pki, Purpose.CLIENT).name}.pem"
     rotate(home, "add")
     other = authority.current(home.pki, Purpose.SERVER).path.read_bytes()
     anchors.write_bytes(anchors.read_bytes() + other)
@@ -279,3 +279,14 @@ def test_for_people_it_says_where_it_stands_and_what_comes_next(home: Home) -> N
     assert all(
         word in text for word in ("still in use", "to be reissued", "receiver certs reload", "rotate-ca reissue")
     )
+
+
+def test_a_start_in_the_middle_of_a_rotation_keeps_both(home: Home) -> None:
+    """`scripts/run` completes a development home at every start; the CA before stays an anchor until it is removed."""
+    old = the_leaf(home)
+    rotate(home, "add")
+
+    development_home(home, now=AT)
+
+    assert identified(home, old)
+    assert len(list((home.trust / "tencent" / "anchors").glob("*.pem"))) == 2

@@ -32,8 +32,9 @@ def test_a_new_home_has_everything_a_start_needs(home: Home) -> None:
 
     assert len(home.edge_key.read_text().strip()) == 64
     assert len(home.callee_key.read_bytes()) == 32
-    assert (home.trust / "tencent" / "anchors" / "development.pem").read_bytes() == made.client_ca.read_bytes()
-    assert (home.trust / "tencent" / "crls" / "development.pem").read_bytes() == made.client_crl.read_bytes()
+    name = f"{made.client_ca.parent.name}.pem"
+    assert (home.trust / "tencent" / "anchors" / name).read_bytes() == made.client_ca.read_bytes()
+    assert (home.trust / "tencent" / "crls" / name).read_bytes() == made.client_crl.read_bytes()
     assert not config.load(home.root).is_production
 
 
