@@ -1,6 +1,5 @@
 """Where simulated callbacks may go: a development home on this machine, and nowhere else."""
 
-import ipaddress
 import json
 import ssl
 from dataclasses import dataclass
@@ -96,10 +95,5 @@ def _text(path: Path) -> str:
 
 
 def _refuse_other_machines(url: str) -> None:
-    host = urlsplit(url).hostname or ""
-    try:
-        is_here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    if not is_here:
+    if not config.is_loopback(urlsplit(url).hostname or ""):
         raise UsageError(f"{url} is not on this machine; simulated callbacks go to loopback addresses only")

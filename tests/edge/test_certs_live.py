@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certs_terminal
 import pytest
 from click.testing import CliRunner
 from nginx_lab import NGINX
@@ -12,7 +13,7 @@ from product import PATH, Product, encoded, report, running
 from wire import Target, tls
 
 from receiver.cli.certs import command
-from receiver.errors import CertificateError, ReceiverError
+from receiver.errors import CertificateError
 
 pytestmark = [pytest.mark.edge, pytest.mark.skipif(NGINX is None, reason="nginx is not installed")]
 
@@ -26,11 +27,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 def run(live: Product, *arguments: str) -> Any:
     """Run a command with `--json` on the home that runs; its object."""
-    result = CliRunner().invoke(command, [*arguments, "--json", "--home", str(live.home)])
-    if isinstance(result.exception, ReceiverError):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    return certs_terminal.run(*arguments, "--home", live.home)
 
 
 def posted(live: Product, certificate: Path) -> int:

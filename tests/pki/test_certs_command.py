@@ -1,15 +1,14 @@
 """`receiver certs` from outside: what a person types, sees, and finds on disk."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from certificates import name, nginx_header, now, p256
+from certs_terminal import run, shown
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,23 +23,6 @@ from receiver.trust import Forwarded, Verifier, pin_from
 from receiver.trust.files import TrustFiles
 
 WORDS = "correct horse battery staple"
-
-
-def run(*arguments: str | Path) -> Any:
-    """Run a command with `--json`; its object. A refusal comes as the error it is."""
-    name_, *others = map(str, arguments)
-    result = CliRunner().invoke(command, [name_, "--json", *others])
-    if isinstance(result.exception, ReceiverError):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def shown(*arguments: str | Path) -> str:
-    """Run a command for a person; everything it prints."""
-    result = CliRunner().invoke(command, [*map(str, arguments)])
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """`receiver certs renew` and `receiver certs export`: the next certificate, and what a carrier is handed."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from certificates import name, now, p256
-from click.testing import CliRunner
+from certs_terminal import run, shown
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from receiver.cli.certs import command
-from receiver.errors import CertificateError, ReceiverError, UsageError
+from receiver.errors import CertificateError, UsageError
 from receiver.pki import authority, issuing
 from receiver.pki.profiles import Purpose
 
@@ -26,23 +23,6 @@ AT = int(now().timestamp())
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands go by the clock, so each test begins now: modules may have been imported long before."""
     monkeypatch.setattr(sys.modules[__name__], "AT", int(now().timestamp()))
-
-
-def run(*arguments: str | Path) -> Any:
-    """Run a command with `--json`; its object. A refusal comes as the error it is."""
-    name_, *others = map(str, arguments)
-    result = CliRunner().invoke(command, [name_, "--json", *others])
-    if isinstance(result.exception, ReceiverError):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def shown(*arguments: str | Path) -> str:
-    """Run a command for a person; everything it prints."""
-    result = CliRunner().invoke(command, [*map(str, arguments)])
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`receiver certs rotate-ca`: at no stage, and after no crash, is anybody shut out who should be let in."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from certificates import name, nginx_header, now, p256
+from certs_terminal import run
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +19,7 @@ from receiver import control
 from receiver.cli.certs import command
 from receiver.cli.certs_place import Place
 from receiver.cli.init import development_home
-from receiver.errors import CertificateError, ReceiverError, UntrustedError, UsageError
+from receiver.errors import CertificateError, UntrustedError, UsageError
 from receiver.home import Home
 from receiver.pki import authority, files, issuing, rotation
 from receiver.pki.profiles import Purpose
@@ -33,16 +33,6 @@ AT = int(now().timestamp())
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands go by the clock, so each test begins now: modules may have been imported long before."""
     monkeypatch.setattr(sys.modules[__name__], "AT", int(now().timestamp()))
-
-
-def run(*arguments: str | Path) -> Any:
-    """Run a command with `--json`; its object. A refusal comes as the error it is."""
-    name_, *others = map(str, arguments)
-    result = CliRunner().invoke(command, [name_, "--json", *others])
-    if isinstance(result.exception, ReceiverError):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
